@@ -1,0 +1,1 @@
+//! Settings: what a run file says, checked once, and what may be overridden.

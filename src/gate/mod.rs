@@ -1,0 +1,1 @@
+//! HardConcrete gates, their noise, and the Lagrangian that prices them.

@@ -1,0 +1,1 @@
+//! Chunked prefill and greedy decode over real per-head caches.

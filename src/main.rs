@@ -1,0 +1,3 @@
+//! The `prulong` program: a thin shell around the library's `cli` module.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where numbers of a run go, one file per sink.

@@ -1,0 +1,1 @@
+//! Llama from a Hugging Face folder: configuration, weights, block forward and backward.

@@ -1,0 +1,1 @@
+//! Learning-rate and sparsity schedules as pure functions of the step (method.md section 8).

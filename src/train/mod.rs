@@ -1,0 +1,1 @@
+//! The training procedure: steps, optimizers, run directory.
