@@ -1,0 +1,129 @@
+//! libtorch's flash attention for the CPU: O(T) memory, forward and backward, f32, bf16 and f64.
+//!
+//! The kernel knows neither groups nor bottom-right causality. Groups go into the batch dimension: queries become
+//! `[G, B * K, T, D]`, and keys a view `[G, B * K, S, D]` whose first stride is 0, so that nothing is repeated in memory.
+//! Its causal mask is aligned at the top left, equal to ours only for `T = S`; any other causal case gets an explicit mask:
+//!
+//! ```text
+//! top left, T = 2, S = 4      bottom right (ours)
+//!   x . . .                     x x x .
+//!   x x . .                     x x x x
+//! ```
+
+use super::{Attended, Backend, InputGrads, Qkv, Visibility, reference::causal_mask, scale};
+use tch::Tensor;
+
+/// The CPU flash kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuFlash;
+
+/// How the kernel is told what is visible.
+struct KernelMask {
+    is_causal: bool,
+    additive: Option<Tensor>,
+}
+
+impl KernelMask {
+    fn new(qkv: Qkv, visibility: Visibility) -> Self {
+        let (t, s) = (qkv.q.size()[1], qkv.k.size()[1]);
+        match visibility {
+            Visibility::All => Self { is_causal: false, additive: None },
+            Visibility::Causal if t == s => Self { is_causal: true, additive: None },
+            Visibility::Causal => Self::explicit(&causal_mask(t, s, qkv.q.device()), qkv.q),
+            Visibility::Masked(mask) => Self::explicit(mask, qkv.q),
+        }
+    }
+
+    fn explicit(mask: &Tensor, q: &Tensor) -> Self {
+        let zeros = Tensor::zeros(mask.size(), (q.kind(), q.device()));
+        let additive = zeros.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
+        Self { is_causal: false, additive: Some(additive) }
+    }
+}
+
+/// `[B, T, K * G, D] -> [G, B * K, T, D]`; a view where the batch is 1.
+fn fold_queries(x: &Tensor, num_kv_heads: i64) -> Tensor {
+    let dims = x.size();
+    let (b, t, group, d) = (dims[0], dims[1], dims[2] / num_kv_heads, dims[3]);
+    x.view([b, t, num_kv_heads, group, d])
+        .permute([3, 0, 2, 1, 4])
+        .reshape([group, b * num_kv_heads, t, d])
+}
+
+/// `[G, B * K, T, D] -> [B, T, K * G, D]`.
+fn unfold_queries(x: &Tensor, batch: i64) -> Tensor {
+    let dims = x.size();
+    let (group, num_kv_heads, t, d) = (dims[0], dims[1] / batch, dims[2], dims[3]);
+    x.view([group, batch, num_kv_heads, t, d])
+        .permute([1, 3, 2, 0, 4])
+        .reshape([batch, t, num_kv_heads * group, d])
+}
+
+/// `[B, S, K, D] -> [G, B * K, S, D]` with stride 0 over the group.
+fn fold_keys(x: &Tensor, group: i64) -> Tensor {
+    let dims = x.size();
+    let folded = x.transpose(1, 2).reshape([1, dims[0] * dims[2], dims[1], dims[3]]);
+    folded.expand([group, -1, -1, -1], false)
+}
+
+/// Gradients of folded keys, summed over the group: `[G, B * K, S, D] -> [B, S, K, D]`.
+fn unfold_keys(x: &Tensor, like: &Tensor) -> Tensor {
+    let dims = like.size();
+    let summed = if x.size()[0] == 1 { x.squeeze_dim(0) } else { x.sum_dim_intlist(0, false, None) };
+    summed.view([dims[0], dims[2], dims[1], dims[3]]).transpose(1, 2).contiguous()
+}
+
+impl Backend for CpuFlash {
+    fn name(&self) -> &'static str {
+        "cpu-flash"
+    }
+
+    fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
+        let (batch, num_kv_heads) = (qkv.q.size()[0], qkv.k.size()[2]);
+        let group = qkv.q.size()[2] / num_kv_heads;
+        let mask = KernelMask::new(qkv, visibility);
+        let (out, lse) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
+            &fold_queries(qkv.q, num_kv_heads),
+            &fold_keys(qkv.k, group),
+            &fold_keys(qkv.v, group),
+            0.0,
+            mask.is_causal,
+            mask.additive.as_ref(),
+            scale(qkv.q.size()[3]),
+        );
+        let t = qkv.q.size()[1];
+        let lse = lse.reshape([group, batch, num_kv_heads, t]).permute([1, 2, 0, 3]);
+        let lse = lse.reshape([batch, num_kv_heads * group, t]);
+        Attended { out: unfold_queries(&out, batch), lse }
+    }
+
+    fn backward(
+        &self,
+        dout: &Tensor,
+        qkv: Qkv,
+        attended: &Attended,
+        visibility: Visibility,
+    ) -> InputGrads {
+        let (batch, num_kv_heads) = (qkv.q.size()[0], qkv.k.size()[2]);
+        let (group, t) = (qkv.q.size()[2] / num_kv_heads, qkv.q.size()[1]);
+        let mask = KernelMask::new(qkv, visibility);
+        let lse = attended.lse.view([batch, num_kv_heads, group, t]).permute([2, 0, 1, 3]);
+        let (dq, dk, dv) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu_backward(
+            &fold_queries(dout, num_kv_heads),
+            &fold_queries(qkv.q, num_kv_heads),
+            &fold_keys(qkv.k, group),
+            &fold_keys(qkv.v, group),
+            &fold_queries(&attended.out, num_kv_heads),
+            &lse.reshape([group, batch * num_kv_heads, t]).transpose(1, 2).contiguous().transpose(1, 2),
+            0.0,
+            mask.is_causal,
+            mask.additive.as_ref(),
+            scale(qkv.q.size()[3]),
+        );
+        InputGrads {
+            dq: unfold_queries(&dq, batch),
+            dk: unfold_keys(&dk, qkv.k),
+            dv: unfold_keys(&dv, qkv.v),
+        }
+    }
+}
