@@ -1,1 +1,12 @@
-//! The command line: one file per subcommand.
+//! The command line: one file per subcommand, which holds its arguments and one `run`; its doc comments are the help.
+//!
+//! Start reading at [`program`]: it parses the command line, dispatches, and turns the result into an exit code. A new
+//! subcommand is a file here, a `mod` line below, and one variant and one arm in [`program`].
+//!
+//! **Invariant:** only this module prints, reads the environment or the home directory, and decides exit codes; nothing
+//! else imports it. Results go to standard output, everything else to standard error.
+
+mod bug;
+pub mod failure;
+pub mod output;
+pub mod program;

@@ -1,0 +1,57 @@
+//! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
+
+use crate::cli::failure::Failure;
+use crate::cli::{bug, output};
+use crate::fault::AnyFault;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Finds which attention heads of a long-context Llama need the whole KV cache, and measures what the others save.
+#[derive(Debug, Parser)]
+#[command(
+    name = "prulong",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 the answer is no; 2 usage, config or input file; 3 environment or device; \
+                  4 storage or network; 5 numerical stop; 75 interrupted, checkpoint saved, submit again; 101 our bug"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands, in the order of the help.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {}
+
+impl Command {
+    fn run(self) -> Result<(), AnyFault> {
+        match self {}
+    }
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    bug::guard(|| match Cli::try_parse() {
+        Ok(cli) => finish(cli.command.run()),
+        Err(usage) => {
+            let code = u8::try_from(usage.exit_code()).unwrap_or(2);
+            // Help that nobody reads to the end is no failure.
+            let _ = usage.print();
+            ExitCode::from(code)
+        }
+    })
+}
+
+fn finish(result: Result<(), AnyFault>) -> ExitCode {
+    let Some(failure) = result.err().as_ref().and_then(Failure::from_fault) else {
+        return ExitCode::SUCCESS;
+    };
+    if std::env::args_os().any(|arg| arg == "--json") {
+        output::note(failure.json().trim_end());
+    } else {
+        let _ = std::io::Write::write_all(&mut anstream::stderr(), failure.text().as_bytes());
+    }
+    ExitCode::from(failure.exit)
+}
