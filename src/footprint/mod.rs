@@ -1,0 +1,14 @@
+//! KV footprint, KV peak and critical KV footprint as formulas (inference.md sections 16 to 18).
+//!
+//! - KV footprint: of all causal (query, key) pairs of prefill and decode, the share whose entry is still held.
+//! - KV peak: the largest number of KV entries held at once, as a share of the total length.
+//! - Critical KV footprint: the smallest footprint that keeps a share of the full-attention score.
+//!
+//! Start at [`predict::predict`]; [`tally`] holds the accounts of one kv head, [`workload`] what is generated.
+//!
+//! **Invariant:** these are predictions. What a report calls measured is counted from real caches, and must agree.
+
+pub mod critical;
+pub mod predict;
+pub mod tally;
+pub mod workload;

@@ -1,0 +1,366 @@
+//! Golden footprints and peaks of inference.md section 17.
+
+use super::*;
+use crate::footprint::tally::{Eviction, evicting};
+use crate::footprint::workload::Convention;
+use std::ops::Range;
+
+const REFERENCE_LENGTHS: (usize, usize) = (131_052, 20);
+
+fn published_span() -> Span {
+    Span::new(128, 1024, 1).unwrap()
+}
+
+fn near(actual: f64, golden: f64, what: &str) {
+    assert!(
+        (actual - golden).abs() < 1e-6,
+        "{what}: {actual} for {golden}"
+    );
+}
+
+fn masks(
+    lengths: (usize, usize),
+    chunk_len: usize,
+    share: StreamingShare,
+    (convention, rule): (Convention, StreamingRule),
+) -> Prediction {
+    predict(&HeadMaskCase {
+        workload: Workload::new(lengths.0, lengths.1, chunk_len, convention).unwrap(),
+        span: published_span(),
+        rule,
+        share,
+    })
+}
+
+fn reference(lengths: (usize, usize), chunk_len: usize, share: f64) -> Prediction {
+    masks(
+        lengths,
+        chunk_len,
+        StreamingShare::Nominal(share),
+        (Convention::Reference, StreamingRule::DuoChunk),
+    )
+}
+
+/// Eviction as the reference's script models it: 64 entries above the nominal count.
+fn reference_eviction(
+    (prompt_len, output_len): (usize, usize),
+    chunk_len: usize,
+    k: f64,
+) -> Prediction {
+    let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Reference).unwrap();
+    let tally = evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
+        let call_len = chunk.end - chunk.start;
+        let nominal = ((1.0 - k) * real(call_len)).round_ties_even();
+        Eviction {
+            call_len,
+            num_kept: past + (whole(nominal) + 64).min(call_len),
+        }
+    });
+    average(&workload, &[(1.0, &tally)])
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small non-negative test values"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+#[test]
+fn head_masks_match_the_reference_table() {
+    let chunks = [131_072, 32_768, 8_192, 128];
+    let table = [
+        (
+            0.5,
+            [
+                (0.999_848_77, 0.999_847_41),
+                (0.631_556_47, 0.629_241_94),
+                (0.539_483_74, 0.535_491_94),
+                (0.509_238_04, 0.504_730_22),
+            ],
+        ),
+        (
+            0.7,
+            [
+                (0.999_788_27, 0.999_847_41),
+                (0.484_179_06, 0.480_999_76),
+                (0.355_277_23, 0.349_749_76),
+                (0.312_933_25, 0.306_683_35),
+            ],
+        ),
+        (
+            0.9,
+            [
+                (0.999_727_78, 0.999_847_41),
+                (0.336_801_65, 0.332_757_57),
+                (0.171_070_72, 0.164_007_57),
+                (0.116_628_46, 0.108_691_41),
+            ],
+        ),
+        (
+            1.0,
+            [
+                (0.999_697_53, 0.999_847_41),
+                (0.263_112_95, 0.258_789_06),
+                (0.078_967_47, 0.071_289_06),
+                (0.018_476_07, 0.009_765_62),
+            ],
+        ),
+    ];
+    for (share, row) in table {
+        for (chunk_len, (kv_footprint, kv_peak)) in chunks.into_iter().zip(row) {
+            let what = format!("h = {share}, c = {chunk_len}");
+            let prediction = reference(REFERENCE_LENGTHS, chunk_len, share);
+            near(prediction.kv_footprint, kv_footprint, &what);
+            near(prediction.kv_peak, kv_peak, &what);
+        }
+    }
+}
+
+#[test]
+fn eviction_matches_the_reference_table() {
+    let chunks = [131_072, 32_768, 8_192];
+    let table = [
+        (
+            0.3,
+            [
+                (0.999_908_61, 0.999_847_41),
+                (0.776_452_98, 0.776_321_41),
+                (0.726_024_97, 0.725_875_85),
+            ],
+        ),
+        (
+            0.5,
+            [
+                (0.999_847_59, 0.999_847_41),
+                (0.626_429_72, 0.626_312_26),
+                (0.538_568_37, 0.538_421_63),
+            ],
+        ),
+        (
+            0.7,
+            [
+                (0.999_786_56, 0.999_847_41),
+                (0.476_406_46, 0.476_303_10),
+                (0.351_111_78, 0.350_967_41),
+            ],
+        ),
+        (
+            0.9,
+            [
+                (0.999_725_53, 0.999_847_41),
+                (0.326_406_09, 0.326_316_83),
+                (0.163_540_74, 0.163_398_74),
+            ],
+        ),
+    ];
+    for (k, row) in table {
+        for (chunk_len, (kv_footprint, kv_peak)) in chunks.into_iter().zip(row) {
+            let what = format!("k = {k}, c = {chunk_len}");
+            let prediction = reference_eviction(REFERENCE_LENGTHS, chunk_len, k);
+            near(prediction.kv_footprint, kv_footprint, &what);
+            near(prediction.kv_peak, kv_peak, &what);
+        }
+    }
+}
+
+#[test]
+fn other_lengths_match_the_reference() {
+    let whole_prompt = 32_768;
+    for (lengths, share, kv_footprint, kv_peak) in [
+        ((12_000, 1_000), 0.7, 0.906_004_27, 0.923_076_92),
+        ((38_000, 10_000), 0.7, 0.645_213_17, 0.682_666_67),
+        ((6_000, 3_000), 0.7, 0.670_906_94, 0.666_666_67),
+    ] {
+        let prediction = reference(lengths, whole_prompt, share);
+        near(prediction.kv_footprint, kv_footprint, "masks");
+        near(prediction.kv_peak, kv_peak, "masks");
+    }
+    for (lengths, kv_footprint, kv_peak) in [
+        ((12_000, 1_000), 0.901_356_70, 0.923_076_92),
+        ((6_000, 3_000), 0.693_663_67, 0.666_666_67),
+    ] {
+        let prediction = reference_eviction(lengths, whole_prompt, 0.7);
+        near(prediction.kv_footprint, kv_footprint, "eviction");
+        near(prediction.kv_peak, kv_peak, "eviction");
+    }
+    let saturated = reference_eviction((200, 10), 80, 0.5);
+    near(saturated.kv_footprint, 1.0, "the 64 extra entries saturate");
+    near(saturated.kv_peak, 1.0, "the 64 extra entries saturate");
+}
+
+#[test]
+fn integer_head_counts_are_not_their_nominal_share() {
+    for (num_streaming, golden) in [(179, 0.484_754_76), (180, 0.481_876_29)] {
+        let share = StreamingShare::Heads {
+            num_streaming,
+            num_heads: 256,
+        };
+        let prediction = masks(
+            REFERENCE_LENGTHS,
+            32_768,
+            share,
+            (Convention::Reference, StreamingRule::DuoChunk),
+        );
+        near(prediction.kv_footprint, golden, "of 256");
+    }
+}
+
+#[test]
+fn tiny_cases_match_the_worked_examples() {
+    let tiny = |(prompt_len, output_len), share| {
+        predict(&HeadMaskCase {
+            workload: Workload::new(prompt_len, output_len, 4, Convention::Reference).unwrap(),
+            span: Span::new(1, 2, 1).unwrap(),
+            rule: StreamingRule::DuoChunk,
+            share: StreamingShare::Nominal(share),
+        })
+    };
+    for (lengths, share, kv_footprint, kv_peak) in [
+        ((8, 2), 1.0, 0.727_272_73, 0.7),
+        ((8, 2), 0.5, 0.863_636_36, 0.75),
+        ((10, 3), 0.25, 0.895_604_40, 0.826_923_08),
+    ] {
+        let prediction = tiny(lengths, share);
+        near(prediction.kv_footprint, kv_footprint, "tiny");
+        near(prediction.kv_peak, kv_peak, "tiny");
+    }
+}
+
+#[test]
+fn the_counted_convention_matches_brute_force_sums() {
+    let counted = |chunk_len, share, rule| {
+        masks(
+            REFERENCE_LENGTHS,
+            chunk_len,
+            StreamingShare::Nominal(share),
+            (Convention::Counted, rule),
+        )
+    };
+    use StreamingRule::{DuoChunk, FrozenPrompt, Sliding};
+    for (rule, share, chunk_len, kv_footprint, kv_peak) in [
+        (DuoChunk, 1.0, 32_768, 0.263_113_01, Some(0.258_791_04)),
+        (DuoChunk, 1.0, 8_192, 0.078_967_59, Some(0.071_289_61)),
+        (DuoChunk, 0.7, 32_768, 0.484_179_11, None),
+        (DuoChunk, 0.7, 8_192, 0.355_277_31, None),
+        (Sliding, 1.0, 32_768, 0.017_500_94, Some(0.258_783_41)),
+        (Sliding, 1.0, 8_192, 0.017_500_94, Some(0.071_281_98)),
+        (Sliding, 0.7, 32_768, 0.312_250_66, None),
+        (Sliding, 0.7, 8_192, 0.312_250_66, None),
+        (FrozenPrompt, 1.0, 32_768, 0.999_697_55, Some(0.999_847_41)),
+        (FrozenPrompt, 1.0, 8_192, 0.999_697_55, Some(0.999_847_41)),
+    ] {
+        let what = format!("{rule:?}, h = {share}, c = {chunk_len}");
+        let prediction = counted(chunk_len, share, rule);
+        near(prediction.kv_footprint, kv_footprint, &what);
+        if let Some(kv_peak) = kv_peak {
+            near(prediction.kv_peak, kv_peak, &what);
+        }
+    }
+}
+
+/// SnapKV in the counted convention; a patch of `patch_len` tokens on every chunk but the last.
+fn snap_kv(chunk_len: usize, k: f64, patch_len: u64) -> Prediction {
+    let (prompt_len, output_len) = REFERENCE_LENGTHS;
+    let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Counted).unwrap();
+    let prefill_len = workload.prefill_len();
+    let tally = evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
+        let size = chunk.end - chunk.start;
+        let patch_len = if chunk.end == prefill_len {
+            0
+        } else {
+            patch_len
+        };
+        Eviction {
+            call_len: size + patch_len,
+            num_kept: past + whole((1.0 - k) * real(size)).min(size),
+        }
+    });
+    average(&workload, &[(1.0, &tally)])
+}
+
+#[test]
+fn counted_eviction_matches_brute_force_sums() {
+    for (chunk_len, k, kv_footprint, kv_peak, patched) in [
+        (32_768, 0.3, 0.774_965_11, 0.774_831_96, 0.776_210_95),
+        (32_768, 0.5, 0.624_964_74, 0.624_844_55, 0.626_064_10),
+        (32_768, 0.7, 0.474_941_48, 0.474_834_25, 0.475_894_35),
+        (32_768, 0.9, 0.324_918_22, 0.324_823_95, 0.325_724_60),
+        (8_192, 0.3, 0.718_700_66, 0.718_549_49, 0.724_105_63),
+        (8_192, 0.5, 0.531_244_06, 0.531_093_83, 0.535_367_60),
+        (8_192, 0.7, 0.343_673_02, 0.343_523_74, 0.346_514_34),
+        (8_192, 0.9, 0.156_216_43, 0.156_068_09, 0.157_776_31),
+    ] {
+        let what = format!("c = {chunk_len}, k = {k}");
+        let plain = snap_kv(chunk_len, k, 0);
+        near(plain.kv_footprint, kv_footprint, &what);
+        near(plain.kv_peak, kv_peak, &what);
+        let patched_prediction = snap_kv(chunk_len, k, 64);
+        near(patched_prediction.kv_footprint, patched, &what);
+        near(patched_prediction.kv_peak, kv_peak, &what);
+    }
+}
+
+/// Locret's chunks: the last `local_len` tokens of the prefill stand alone.
+fn locret_chunks(prefill_len: u64, chunk_len: u64, local_len: u64) -> Vec<Range<u64>> {
+    let main_len = prefill_len - local_len;
+    let mut chunks: Vec<_> = (0..main_len.div_ceil(chunk_len))
+        .map(|i| i * chunk_len..((i + 1) * chunk_len).min(main_len))
+        .collect();
+    chunks.push(main_len..prefill_len);
+    chunks
+}
+
+#[test]
+fn counted_locret_matches_brute_force_sums() {
+    let (prompt_len, output_len) = REFERENCE_LENGTHS;
+    let workload = Workload::new(prompt_len, output_len, 32_768, Convention::Counted).unwrap();
+    for (k, kv_footprint, kv_peak) in [
+        (0.2, 0.850_251_65, 0.849_180_98),
+        (0.5, 0.624_775_43, 0.624_081_60),
+        (0.7, 0.475_026_44, 0.474_178_12),
+        (0.9, 0.325_033_89, 0.324_274_63),
+    ] {
+        let chunks = locret_chunks(workload.prefill_len(), 32_768, 100);
+        let tally = evicting(&chunks, workload.output_len(), |chunk, past| {
+            let size = chunk.end - chunk.start;
+            let nominal = whole((1.0 - k) * real(chunk.end)).div_ceil(64) * 64;
+            Eviction {
+                call_len: size,
+                num_kept: (past + size).min(nominal),
+            }
+        });
+        let prediction = average(&workload, &[(1.0, &tally)]);
+        near(prediction.kv_footprint, kv_footprint, &format!("k = {k}"));
+        near(prediction.kv_peak, kv_peak, &format!("k = {k}"));
+    }
+}
+
+#[test]
+fn full_attention_is_exactly_one_and_more_streaming_is_never_more() {
+    for rule in [
+        StreamingRule::DuoChunk,
+        StreamingRule::Sliding,
+        StreamingRule::FrozenPrompt,
+    ] {
+        let mut last = Prediction {
+            kv_footprint: 1.0,
+            kv_peak: 1.0,
+        };
+        for num_streaming in 0..=16 {
+            let share = StreamingShare::Heads {
+                num_streaming,
+                num_heads: 16,
+            };
+            let prediction = masks((5000, 17), 512, share, (Convention::Counted, rule));
+            if num_streaming == 0 {
+                assert_eq!(prediction, last, "{rule:?}");
+            }
+            assert!(prediction.kv_footprint <= last.kv_footprint && prediction.kv_footprint > 0.0);
+            assert!(prediction.kv_peak <= last.kv_peak && prediction.kv_peak > 0.0);
+            last = prediction;
+        }
+    }
+}

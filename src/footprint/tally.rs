@@ -1,0 +1,146 @@
+//! The accounts of one kv head: pairs held over the whole generation, and entries held in every forward call.
+
+use super::workload::{Workload, triangle};
+use crate::span::{Span, StreamingRule};
+use std::ops::Range;
+
+/// What one kv head holds during a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadTally {
+    /// (query, key) pairs whose entry is held and not excluded by the streaming rule.
+    pub num_pairs: u64,
+    /// Entries held at once (cache and the call's own tokens): one value per prefill chunk, then the largest of decode.
+    pub held: Vec<u64>,
+}
+
+/// What an eviction method does to one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eviction {
+    /// Tokens of the forward call: the chunk's, and those of a patch appended to it.
+    pub call_len: u64,
+    /// Entries in the cache after the call, all chunks so far included.
+    pub num_kept: u64,
+}
+
+/// Accounts of a retrieval head: everything is kept.
+pub fn retrieval(workload: &Workload) -> HeadTally {
+    evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
+        let call_len = chunk.end - chunk.start;
+        Eviction {
+            call_len,
+            num_kept: past + call_len,
+        }
+    })
+}
+
+/// Accounts of a head whose cache `evict` cuts after every chunk, and which decodes `output_len` tokens without evicting.
+///
+/// `evict` gets a chunk's positions and the entries cached before it. Chunks are given explicitly because some methods choose
+/// their own.
+pub fn evicting(
+    chunks: &[Range<u64>],
+    output_len: u64,
+    mut evict: impl FnMut(&Range<u64>, u64) -> Eviction,
+) -> HeadTally {
+    let mut tally = HeadTally::empty();
+    let mut past = 0;
+    for chunk in chunks {
+        let Eviction { call_len, num_kept } = evict(chunk, past);
+        tally.add_call(call_len, past);
+        past = num_kept;
+    }
+    tally.add_decode(
+        triangle(output_len) + past * output_len,
+        past + output_len,
+        output_len,
+    );
+    tally
+}
+
+/// Accounts of a streaming head under `rule`.
+pub fn streaming(workload: &Workload, span: &Span, rule: StreamingRule) -> HeadTally {
+    match rule {
+        StreamingRule::DuoChunk => duo_chunk(workload, span),
+        StreamingRule::Sliding => sliding(workload, span),
+        StreamingRule::FrozenPrompt => frozen_prompt(workload, span),
+    }
+}
+
+fn duo_chunk(workload: &Workload, span: &Span) -> HeadTally {
+    let mut tally = HeadTally::empty();
+    for chunk in workload.chunks() {
+        let past = cached_len(span, StreamingRule::DuoChunk, chunk.start);
+        tally.add_call(chunk.end - chunk.start, past);
+    }
+    let total_len = workload.total_len();
+    let num_pairs = (workload.prefill_len()..total_len)
+        .map(|query| 1 + cached_len(span, StreamingRule::DuoChunk, query))
+        .sum();
+    let last = 1 + cached_len(span, StreamingRule::DuoChunk, total_len - 1);
+    tally.add_decode(num_pairs, last, workload.output_len());
+    tally
+}
+
+fn sliding(workload: &Workload, span: &Span) -> HeadTally {
+    let cached = |seen| cached_len(span, StreamingRule::Sliding, seen);
+    let total_len = workload.total_len();
+    let held = workload
+        .chunks()
+        .iter()
+        .map(|chunk| chunk.end - chunk.start + cached(chunk.start))
+        .collect();
+    let mut tally = HeadTally { num_pairs: 0, held };
+    tally.add_decode(0, 1 + cached(total_len - 1), workload.output_len());
+    // A query sees what is cached before it and itself: 1, 2, ..., then the same number for ever.
+    let full_len = 1 + cached(total_len - 1);
+    tally.num_pairs = triangle(full_len) + (total_len - full_len) * full_len;
+    tally
+}
+
+fn frozen_prompt(workload: &Workload, span: &Span) -> HeadTally {
+    let held = workload.chunks().iter().map(|chunk| chunk.end).collect();
+    let (prefill_len, output_len) = (workload.prefill_len(), workload.output_len());
+    let mut tally = HeadTally {
+        num_pairs: triangle(prefill_len),
+        held,
+    };
+    let frozen_len = narrow(|len| span.frozen_len(len), prefill_len);
+    let num_pairs = frozen_len * output_len + triangle(output_len);
+    tally.add_decode(num_pairs, frozen_len + output_len, output_len);
+    tally
+}
+
+impl HeadTally {
+    fn empty() -> Self {
+        Self {
+            num_pairs: 0,
+            held: Vec::new(),
+        }
+    }
+
+    /// A causal call of `call_len` tokens that also sees `past` cached entries.
+    fn add_call(&mut self, call_len: u64, past: u64) {
+        self.num_pairs += triangle(call_len) + past * call_len;
+        self.held.push(past + call_len);
+    }
+
+    /// All of decode: entries held only grow there, so the last call holds the most.
+    fn add_decode(&mut self, num_pairs: u64, last_held: u64, output_len: u64) {
+        if output_len > 0 {
+            self.num_pairs += num_pairs;
+            self.held.push(last_held);
+        }
+    }
+}
+
+fn cached_len(span: &Span, rule: StreamingRule, seen: u64) -> u64 {
+    narrow(|len| span.cached_len(rule, len), seen)
+}
+
+/// Applies a function of lengths; a workload's lengths fit every platform's `usize`.
+fn narrow(f: impl Fn(usize) -> usize, len: u64) -> u64 {
+    f(usize::try_from(len).unwrap_or(usize::MAX)) as u64
+}
+
+#[cfg(test)]
+mod tests;
