@@ -5,4 +5,5 @@
 //! **Invariant:** nothing is ever written into a user's data folder.
 
 pub mod error;
+pub mod mds;
 pub mod source;

@@ -1,0 +1,44 @@
+//! Files that appear complete or not at all.
+
+use super::error::MdsError;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes `bytes` as `dir/name`: under a temporary name, synced, renamed, then the folder synced.
+///
+/// # Errors
+/// [`MdsError::Io`].
+pub fn publish(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), MdsError> {
+    let path = dir.join(name);
+    let temporary = dir.join(format!(".{name}.tmp"));
+    let io = |source| MdsError::Io {
+        action: "write",
+        path: path.clone(),
+        source,
+    };
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)
+    });
+    if let Err(error) = written {
+        let _best_effort = std::fs::remove_file(&temporary);
+        return Err(io(error));
+    }
+    sync_dir(dir)
+}
+
+/// Makes renames inside `dir` durable.
+///
+/// # Errors
+/// [`MdsError::Io`].
+pub fn sync_dir(dir: &Path) -> Result<(), MdsError> {
+    File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| MdsError::Io {
+            action: "sync",
+            path: dir.to_path_buf(),
+            source,
+        })
+}
