@@ -1,1 +1,14 @@
 //! Chunked prefill and greedy decode over real per-head caches.
+//!
+//! [`policy`] says what a method keeps, [`cache`] keeps it, [`model_cache`] puts one cache per layer behind the trait the
+//! model calls, [`generate`] runs a prompt. Start reading at [`generate`].
+//!
+//! **Invariant:** what is reported about memory is counted from the caches here; the closed formula lives in
+//! `footprint` and must agree.
+
+pub mod cache;
+pub mod counter;
+pub mod error;
+mod int;
+pub mod model_cache;
+pub mod policy;

@@ -1,0 +1,79 @@
+//! `duo-chunk`: sinks and window from before the call, then the call's own tokens causally.
+
+use super::growing::row_count;
+use super::ring::SinkRing;
+use super::{HeadCache, RowSpec, attend};
+use crate::infer::error::InferError;
+use crate::infer::int::to_u64;
+use crate::span::{Span, StreamingRule};
+use tch::Tensor;
+
+/// Streaming heads as DuoAttention's and PruLong's published evaluation run them.
+pub struct DuoChunkCache {
+    rows: SinkRing,
+    span: Span,
+    held: u64,
+    pairs: u64,
+}
+
+impl DuoChunkCache {
+    /// Allocates sinks, window, and one row for the token being decoded.
+    ///
+    /// # Errors
+    /// [`InferError::Torch`] if memory runs out.
+    pub fn new(spec: RowSpec, span: Span) -> Result<Self, InferError> {
+        Ok(Self {
+            rows: SinkRing::new(spec, span.sink_len(), span.window_len() + 1)?,
+            span,
+            held: 0,
+            pairs: 0,
+        })
+    }
+
+    fn count(&mut self, num_queries: usize, num_rows: usize) {
+        let heads = to_u64(self.rows.num_kv_heads());
+        self.held = heads * to_u64(num_rows);
+        self.pairs += heads * attend::causal_pairs(num_queries, num_rows);
+    }
+}
+
+impl HeadCache for DuoChunkCache {
+    fn attend(
+        &mut self,
+        q_thd: &Tensor,
+        k_tkd: &Tensor,
+        v_tkd: &Tensor,
+    ) -> Result<Tensor, InferError> {
+        let num_queries = row_count(q_thd);
+        if num_queries == 1 {
+            self.rows.push(k_tkd, v_tkd);
+            let (k_skd, v_skd) = self.rows.all();
+            self.count(1, row_count(&k_skd));
+            return attend::masked(q_thd, &k_skd, &v_skd, None);
+        }
+        let (k_skd, v_skd) = self.rows.before(self.span.window_len(), k_tkd, v_tkd)?;
+        self.count(num_queries, row_count(&k_skd));
+        let out_thd = attend::causal(q_thd, &k_skd, &v_skd)?;
+        self.rows.push(k_tkd, v_tkd);
+        Ok(out_thd)
+    }
+
+    fn held(&self) -> u64 {
+        self.held
+    }
+
+    fn stored(&self) -> u64 {
+        let rows = self
+            .span
+            .cached_len(StreamingRule::DuoChunk, self.rows.seen());
+        to_u64(self.rows.num_kv_heads()) * to_u64(rows)
+    }
+
+    fn allocated(&self) -> u64 {
+        to_u64(self.rows.num_kv_heads()) * to_u64(self.rows.capacity())
+    }
+
+    fn pairs(&self) -> u64 {
+        self.pairs
+    }
+}

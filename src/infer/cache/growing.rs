@@ -1,0 +1,101 @@
+//! Preallocated rows that grow by doubling.
+
+use super::RowSpec;
+use crate::infer::error::InferError;
+use crate::infer::int::to_i64;
+use tch::Tensor;
+
+/// Keys and values `[capacity, K, D]`, of which the first `len` rows are in use, oldest first.
+pub(super) struct Growing {
+    spec: RowSpec,
+    k_skd: Tensor,
+    v_skd: Tensor,
+    len: usize,
+    capacity: usize,
+}
+
+impl Growing {
+    pub(super) fn new(spec: RowSpec) -> Result<Self, InferError> {
+        let capacity = spec.expected_len;
+        Ok(Self {
+            spec,
+            k_skd: allocate(&spec, capacity)?,
+            v_skd: allocate(&spec, capacity)?,
+            len: 0,
+            capacity,
+        })
+    }
+
+    /// Appends `[T, K, D]` rows.
+    pub(super) fn append(&mut self, k_tkd: &Tensor, v_tkd: &Tensor) -> Result<(), InferError> {
+        let added = row_count(k_tkd);
+        let needed = self.len + added;
+        if needed > self.capacity {
+            self.reallocate(needed.max(2 * self.capacity))?;
+        }
+        for (store, rows) in [(&self.k_skd, k_tkd), (&self.v_skd, v_tkd)] {
+            store
+                .narrow(0, to_i64(self.len), to_i64(added))
+                .copy_(rows);
+        }
+        self.len = needed;
+        Ok(())
+    }
+
+    /// Views of the rows in use: `[len, K, D]` each.
+    pub(super) fn rows(&self) -> (Tensor, Tensor) {
+        let len = to_i64(self.len);
+        (self.k_skd.narrow(0, 0, len), self.v_skd.narrow(0, 0, len))
+    }
+
+    /// Drops all rows but the first `first` and the last `last`, and frees their memory.
+    pub(super) fn keep_ends(&mut self, first: usize, last: usize) -> Result<(), InferError> {
+        if self.len <= first + last {
+            return Ok(());
+        }
+        let (k, v) = self.rows();
+        let kept = |rows: &Tensor| {
+            let head = rows.narrow(0, 0, to_i64(first));
+            let tail = rows.narrow(0, to_i64(self.len - last), to_i64(last));
+            Tensor::f_cat(&[head, tail], 0).map_err(InferError::torch("cut a frozen prompt"))
+        };
+        let (k_skd, v_skd) = (kept(&k)?, kept(&v)?);
+        (self.k_skd, self.v_skd) = (k_skd, v_skd);
+        self.len = first + last;
+        self.capacity = self.len;
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn reallocate(&mut self, capacity: usize) -> Result<(), InferError> {
+        let len = to_i64(self.len);
+        for store in [&mut self.k_skd, &mut self.v_skd] {
+            let grown = allocate(&self.spec, capacity)?;
+            grown.narrow(0, 0, len).copy_(&store.narrow(0, 0, len));
+            *store = grown;
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+}
+
+/// Uninitialised rows `[capacity, K, D]`.
+pub(super) fn allocate(spec: &RowSpec, capacity: usize) -> Result<Tensor, InferError> {
+    let shape = [capacity, spec.num_kv_heads, spec.head_dim].map(to_i64);
+    Tensor::f_empty(shape, (spec.kind, spec.device)).map_err(InferError::torch(format!(
+        "allocate {capacity} cache rows of {} kv heads",
+        spec.num_kv_heads
+    )))
+}
+
+/// Rows of a `[T, K, D]` tensor.
+pub(super) fn row_count(rows_tkd: &Tensor) -> usize {
+    usize::try_from(rows_tkd.size()[0]).unwrap_or(0)
+}

@@ -1,0 +1,73 @@
+//! Real caches: each keeps the keys and values of some kv heads of one layer, and attends over what it keeps.
+//!
+//! One file per rule of keeping. Rows are tokens; keys are stored already rotated at their true positions, so dropping a
+//! row never moves another.
+//!
+//! **Invariant:** grouped storage only: a kv head's rows are stored once however many query heads read them.
+
+use super::error::InferError;
+use tch::Tensor;
+
+pub mod attend;
+pub mod duo_chunk;
+pub mod frozen_prompt;
+pub mod growing;
+pub mod retrieval;
+pub mod ring;
+pub mod sliding;
+#[cfg(test)]
+mod tests;
+
+/// Layout and home of the rows of one cache.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSpec {
+    /// Kv heads stored.
+    pub num_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Element type of keys and values.
+    pub kind: tch::Kind,
+    /// Where the rows live.
+    pub device: tch::Device,
+    /// Tokens expected in all; a growing cache allocates this many rows at once and doubles beyond.
+    pub expected_len: usize,
+}
+
+/// Keys and values of consecutive kv heads of one layer under one rule of keeping.
+///
+/// Entries are counted as (row, kv head) pairs; an entry is one key and one value of `head_dim` numbers.
+pub trait HeadCache {
+    /// Takes in the tokens of one forward call and attends from them.
+    ///
+    /// # Shapes
+    /// `q_thd`: `[T, H, D]`, `k_tkd` and `v_tkd`: `[T, K, D]`, `K` divides `H`. Returns `[T, H, D]`.
+    ///
+    /// # Errors
+    /// [`InferError::Torch`] if memory runs out.
+    fn attend(
+        &mut self,
+        q_thd: &Tensor,
+        k_tkd: &Tensor,
+        v_tkd: &Tensor,
+    ) -> Result<Tensor, InferError>;
+
+    /// Says that the prompt has been prefilled and decoding begins.
+    ///
+    /// # Errors
+    /// [`InferError::Torch`] if memory runs out while rows are moved.
+    fn end_prefill(&mut self) -> Result<(), InferError> {
+        Ok(())
+    }
+
+    /// Entries that took part in the last call: those kept from before and the call's own.
+    fn held(&self) -> u64;
+
+    /// Entries kept for the next call.
+    fn stored(&self) -> u64;
+
+    /// Entries for which memory is allocated.
+    fn allocated(&self) -> u64;
+
+    /// (query, key) pairs attended so far, summed over kv heads.
+    fn pairs(&self) -> u64;
+}

@@ -1,0 +1,99 @@
+//! What can go wrong between a prompt and its answer.
+
+use crate::fault::{Coded, Kind};
+
+/// Why a cache, prefill or decode step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// libtorch refused an operation, nearly always for want of memory.
+    #[error("cannot {action}")]
+    Torch {
+        /// What was attempted.
+        action: String,
+        /// libtorch's own words.
+        #[source]
+        source: tch::TchError,
+    },
+    /// A tensor handed to a cache has the wrong shape.
+    #[error("{tensor} has shape {found:?}, expected {expected}")]
+    Shape {
+        /// The tensor's name with its axis letters.
+        tensor: &'static str,
+        /// The shape that fits, in words or letters.
+        expected: String,
+        /// The shape that came.
+        found: Vec<i64>,
+    },
+    /// A call for a layer that the caches were not opened for.
+    #[error("the caches cover {layers} layers, layer {layer} was asked for")]
+    Layer {
+        /// The layer asked for.
+        layer: usize,
+        /// Layers covered.
+        layers: usize,
+    },
+    /// The head mask was made for another model.
+    #[error(
+        "the head mask covers {mask_layers} layers x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}"
+    )]
+    Mask {
+        /// Layers of the mask.
+        mask_layers: usize,
+        /// Kv heads per layer of the mask.
+        mask_kv_heads: usize,
+        /// Layers of the model.
+        layers: usize,
+        /// Kv heads per layer of the model.
+        kv_heads: usize,
+    },
+    /// A prompt without tokens.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// A chunk of zero tokens.
+    #[error("chunk_len must be at least 1 token")]
+    ChunkLen,
+}
+
+impl InferError {
+    /// Wraps a libtorch failure with what was attempted.
+    pub(crate) fn torch(action: impl Into<String>) -> impl FnOnce(tch::TchError) -> Self {
+        let action = action.into();
+        move |source| Self::Torch { action, source }
+    }
+}
+
+impl Coded for InferError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Torch { .. } => "infer.torch",
+            Self::Shape { .. } => "infer.shape",
+            Self::Layer { .. } => "infer.layer",
+            Self::Mask { .. } => "mask.shape",
+            Self::EmptyPrompt => "infer.empty_prompt",
+            Self::ChunkLen => "infer.chunk_len",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Torch { .. } => Kind::Environment,
+            Self::Shape { .. }
+            | Self::Layer { .. }
+            | Self::Mask { .. }
+            | Self::EmptyPrompt
+            | Self::ChunkLen => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Torch { .. } => Some(
+                "use shorter --lengths or a smaller --chunk if the device is out of memory".into(),
+            ),
+            Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),
+            Self::ChunkLen => Some("pass --chunk 1 or more".into()),
+            _ => None,
+        }
+    }
+}
