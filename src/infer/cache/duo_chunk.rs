@@ -1,6 +1,6 @@
 //! `duo-chunk`: sinks and window from before the call, then the call's own tokens causally.
 
-use super::growing::row_count;
+use super::attend::row_count;
 use super::ring::SinkRing;
 use super::{HeadCache, RowSpec, attend};
 use crate::infer::error::InferError;
@@ -30,10 +30,12 @@ impl DuoChunkCache {
         })
     }
 
-    fn count(&mut self, num_queries: usize, num_rows: usize) {
+    /// Attends over the rows of one call, counting them.
+    fn attend_rows(&mut self, q_thd: &Tensor, k_skd: &Tensor, v_skd: &Tensor) -> Tensor {
         let heads = to_u64(self.rows.num_kv_heads());
-        self.held = heads * to_u64(num_rows);
-        self.pairs += heads * attend::causal_pairs(num_queries, num_rows);
+        self.held = heads * to_u64(row_count(k_skd));
+        self.pairs += heads * attend::causal_pairs(q_thd, k_skd);
+        attend::causal(self.rows.backend(), q_thd, k_skd, v_skd)
     }
 }
 
@@ -44,16 +46,13 @@ impl HeadCache for DuoChunkCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
-        let num_queries = row_count(q_thd);
-        if num_queries == 1 {
+        if row_count(q_thd) == 1 {
             self.rows.push(k_tkd, v_tkd);
             let (k_skd, v_skd) = self.rows.all();
-            self.count(1, row_count(&k_skd));
-            return attend::masked(q_thd, &k_skd, &v_skd, None);
+            return Ok(self.attend_rows(q_thd, &k_skd, &v_skd));
         }
         let (k_skd, v_skd) = self.rows.before(self.span.window_len(), k_tkd, v_tkd)?;
-        self.count(num_queries, row_count(&k_skd));
-        let out_thd = attend::causal(q_thd, &k_skd, &v_skd)?;
+        let out_thd = self.attend_rows(q_thd, &k_skd, &v_skd);
         self.rows.push(k_tkd, v_tkd);
         Ok(out_thd)
     }

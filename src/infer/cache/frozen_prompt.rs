@@ -1,6 +1,6 @@
 //! `frozen-prompt`: dense prefill, one cut to sinks and window, then every decoded row is kept.
 
-use super::growing::{Growing, row_count};
+use super::growing::Growing;
 use super::{HeadCache, RowSpec, attend};
 use crate::infer::error::InferError;
 use crate::infer::int::to_u64;
@@ -23,9 +23,9 @@ impl FrozenPromptCache {
     /// [`InferError::Torch`] if memory runs out.
     pub fn new(spec: RowSpec, span: Span) -> Result<Self, InferError> {
         Ok(Self {
+            num_kv_heads: to_u64(spec.num_kv_heads),
             rows: Growing::new(spec)?,
             span,
-            num_kv_heads: to_u64(spec.num_kv_heads),
             held: 0,
             pairs: 0,
         })
@@ -42,8 +42,8 @@ impl HeadCache for FrozenPromptCache {
         self.rows.append(k_tkd, v_tkd)?;
         let (k_skd, v_skd) = self.rows.rows();
         self.held = self.stored();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(row_count(q_thd), self.rows.len());
-        attend::causal(q_thd, &k_skd, &v_skd)
+        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &k_skd);
+        Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd))
     }
 
     fn end_prefill(&mut self) -> Result<(), InferError> {

@@ -1,6 +1,8 @@
 //! Preallocated rows that grow by doubling.
 
 use super::RowSpec;
+use super::attend::row_count;
+use crate::attention::Backend;
 use crate::infer::error::InferError;
 use crate::infer::int::to_i64;
 use tch::Tensor;
@@ -18,9 +20,9 @@ impl Growing {
     pub(super) fn new(spec: RowSpec) -> Result<Self, InferError> {
         let capacity = spec.expected_len;
         Ok(Self {
-            spec,
             k_skd: allocate(&spec, capacity)?,
             v_skd: allocate(&spec, capacity)?,
+            spec,
             len: 0,
             capacity,
         })
@@ -66,6 +68,11 @@ impl Growing {
         Ok(())
     }
 
+    /// The attention kernel.
+    pub(super) fn backend(&self) -> &dyn Backend {
+        &*self.spec.backend
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -93,9 +100,4 @@ pub(super) fn allocate(spec: &RowSpec, capacity: usize) -> Result<Tensor, InferE
         "allocate {capacity} cache rows of {} kv heads",
         spec.num_kv_heads
     )))
-}
-
-/// Rows of a `[T, K, D]` tensor.
-pub(super) fn row_count(rows_tkd: &Tensor) -> usize {
-    usize::try_from(rows_tkd.size()[0]).unwrap_or(0)
 }

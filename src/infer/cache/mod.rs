@@ -6,6 +6,8 @@
 //! **Invariant:** grouped storage only: a kv head's rows are stored once however many query heads read them.
 
 use super::error::InferError;
+use crate::attention::Backend;
+use std::sync::Arc;
 use tch::Tensor;
 
 pub mod attend;
@@ -18,8 +20,8 @@ pub mod sliding;
 #[cfg(test)]
 mod tests;
 
-/// Layout and home of the rows of one cache.
-#[derive(Debug, Clone, Copy)]
+/// Layout and home of the rows of one cache, and the kernel that reads them.
+#[derive(Clone)]
 pub struct RowSpec {
     /// Kv heads stored.
     pub num_kv_heads: usize,
@@ -31,6 +33,8 @@ pub struct RowSpec {
     pub device: tch::Device,
     /// Tokens expected in all; a growing cache allocates this many rows at once and doubles beyond.
     pub expected_len: usize,
+    /// The attention kernel.
+    pub backend: Arc<dyn Backend>,
 }
 
 /// Keys and values of consecutive kv heads of one layer under one rule of keeping.

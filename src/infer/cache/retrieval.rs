@@ -1,6 +1,6 @@
 //! Keeps every row: retrieval heads, and full attention.
 
-use super::growing::{Growing, row_count};
+use super::growing::Growing;
 use super::{HeadCache, RowSpec, attend};
 use crate::infer::error::InferError;
 use crate::infer::int::to_u64;
@@ -20,8 +20,8 @@ impl RetrievalCache {
     /// [`InferError::Torch`] if memory runs out.
     pub fn new(spec: RowSpec) -> Result<Self, InferError> {
         Ok(Self {
-            rows: Growing::new(spec)?,
             num_kv_heads: to_u64(spec.num_kv_heads),
+            rows: Growing::new(spec)?,
             pairs: 0,
         })
     }
@@ -36,8 +36,8 @@ impl HeadCache for RetrievalCache {
     ) -> Result<Tensor, InferError> {
         self.rows.append(k_tkd, v_tkd)?;
         let (k_skd, v_skd) = self.rows.rows();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(row_count(q_thd), self.rows.len());
-        attend::causal(q_thd, &k_skd, &v_skd)
+        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &k_skd);
+        Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd))
     }
 
     fn held(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! Sink rows followed by a ring of the most recent rows, in one buffer.
 
 use super::RowSpec;
-use super::growing::{allocate, row_count};
+use super::attend::row_count;
+use super::growing::allocate;
+use crate::attention::Backend;
 use crate::infer::error::InferError;
 use crate::infer::int::to_i64;
 use std::ops::Range;
@@ -27,12 +29,12 @@ impl SinkRing {
         ring_len: usize,
     ) -> Result<Self, InferError> {
         Ok(Self {
-            spec,
             sink_len,
             ring_len,
             seen: 0,
             k_skd: allocate(&spec, sink_len + ring_len)?,
             v_skd: allocate(&spec, sink_len + ring_len)?,
+            spec,
         })
     }
 
@@ -103,6 +105,11 @@ impl SinkRing {
     /// Rows for which memory is allocated.
     pub(super) fn capacity(&self) -> usize {
         self.sink_len + self.ring_len
+    }
+
+    /// The attention kernel.
+    pub(super) fn backend(&self) -> &dyn Backend {
+        &*self.spec.backend
     }
 
     /// Kv heads of each row.

@@ -3,7 +3,7 @@
 //! A chunk is attended in query blocks, each over the sinks and the rows its windows reach, so the cost of a long chunk
 //! grows with its length and never with its square.
 
-use super::growing::row_count;
+use super::attend::{row_count, slice};
 use super::ring::SinkRing;
 use super::{HeadCache, RowSpec, attend};
 use crate::infer::error::InferError;
@@ -32,11 +32,11 @@ impl SlidingCache {
     /// [`InferError::Torch`] if memory runs out.
     pub fn new(spec: RowSpec, span: Span) -> Result<Self, InferError> {
         Ok(Self {
+            masked_pairs: Tensor::zeros([], (Kind::Int64, spec.device)),
             rows: SinkRing::new(spec, span.sink_len(), span.window_len())?,
             span,
             held: 0,
             pairs: 0,
-            masked_pairs: Tensor::zeros([], (Kind::Int64, spec.device)),
         })
     }
 
@@ -46,7 +46,7 @@ impl SlidingCache {
         q_thd: &Tensor,
         k_skd: &Tensor,
         v_skd: &Tensor,
-    ) -> Result<Tensor, InferError> {
+    ) -> Tensor {
         let num_queries = row_count(q_thd);
         let seen = self.rows.seen();
         let skipped = seen + num_queries - row_count(k_skd);
@@ -58,11 +58,12 @@ impl SlidingCache {
             let mask_ts = reach.mask(&self.span, q_thd.device());
             self.masked_pairs += mask_ts.sum(Kind::Int64);
             outputs.push(attend::masked(
-                &q_thd.narrow(0, to_i64(start), to_i64(len)),
-                &reach.rows(k_skd, skipped)?,
-                &reach.rows(v_skd, skipped)?,
-                Some(&mask_ts),
-            )?);
+                self.rows.backend(),
+                &slice(q_thd, start, len),
+                &reach.rows(k_skd, skipped),
+                &reach.rows(v_skd, skipped),
+                &mask_ts,
+            ));
         }
         attend::join(outputs)
     }
@@ -81,13 +82,13 @@ impl HeadCache for SlidingCache {
             let (k_skd, v_skd) = self.rows.all();
             self.held = heads * to_u64(row_count(&k_skd));
             self.pairs += self.held;
-            return attend::masked(q_thd, &k_skd, &v_skd, None);
+            return Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd));
         }
         let (k_skd, v_skd) = self
             .rows
             .before(self.span.window_len() - 1, k_tkd, v_tkd)?;
         self.held = heads * to_u64(row_count(&k_skd));
-        let out_thd = self.attend_chunk(q_thd, &k_skd, &v_skd)?;
+        let out_thd = self.attend_chunk(q_thd, &k_skd, &v_skd);
         self.rows.push(k_tkd, v_tkd);
         Ok(out_thd)
     }
@@ -131,15 +132,13 @@ impl Reach {
     }
 
     /// Picks the rows of these tokens out of `[S, K, D]`, in which `skipped` tokens after the sinks are missing.
-    fn rows(&self, rows_skd: &Tensor, skipped: usize) -> Result<Tensor, InferError> {
+    fn rows(&self, rows_skd: &Tensor, skipped: usize) -> Tensor {
         let end = self.window.end - skipped;
-        let first = end - self.window.len();
-        let window = rows_skd.narrow(0, to_i64(first), to_i64(self.window.len()));
+        let window = slice(rows_skd, end - self.window.len(), self.window.len());
         if self.leading == 0 {
-            return Ok(window);
+            return window;
         }
-        let leading = rows_skd.narrow(0, 0, to_i64(self.leading));
-        Tensor::f_cat(&[leading, window], 0).map_err(InferError::torch("join sinks and a window"))
+        Tensor::cat(&[slice(rows_skd, 0, self.leading), window], 0)
     }
 
     /// Marks what each query sees: boolean `[T, leading + window]`.

@@ -1,5 +1,6 @@
 //! Every cache against dense attention under an explicit mask, in f64.
 
+use crate::attention::choose;
 use crate::infer::cache::RowSpec;
 use crate::infer::counter::KvUsage;
 use crate::infer::model_cache::ModelCache;
@@ -11,6 +12,7 @@ use crate::model::kv::KvCache;
 use crate::random;
 use crate::span::{Span, StreamingRule};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 const RULES: [StreamingRule; 3] = [
@@ -110,6 +112,7 @@ impl Input {
             kind: Kind::Double,
             device: Device::Cpu,
             expected_len,
+            backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
         }
     }
 

@@ -17,7 +17,7 @@ impl Policy for Full {
     fn open(&self, _layer: usize, spec: &RowSpec) -> Result<Vec<HeadGroup>, InferError> {
         Ok(vec![HeadGroup {
             num_kv_heads: spec.num_kv_heads,
-            cache: Box::new(RetrievalCache::new(*spec)?),
+            cache: Box::new(RetrievalCache::new(spec.clone())?),
         }])
     }
 }

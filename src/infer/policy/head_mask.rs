@@ -63,7 +63,7 @@ impl Policy for HeadMaskPolicy {
         let num_streaming = spec.num_kv_heads - num_retrieval;
         let part = |num_kv_heads| RowSpec {
             num_kv_heads,
-            ..*spec
+            ..spec.clone()
         };
         let mut groups = Vec::new();
         if num_retrieval > 0 {
