@@ -19,6 +19,8 @@ pub fn choose(request: &str, device: Device) -> Result<Box<dyn Backend>, Attenti
         ("auto" | "cpu-flash", Device::Cpu) => Ok(Box::new(CpuFlash)),
         ("cpu-flash", _) => Err(unavailable("it runs on the CPU only")),
         ("auto" | "reference", _) => Ok(Box::new(Reference)),
-        _ => Err(unavailable("known backends are `auto`, `reference` and `cpu-flash`")),
+        _ => Err(unavailable(
+            "known backends are `auto`, `reference` and `cpu-flash`",
+        )),
     }
 }

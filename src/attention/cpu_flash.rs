@@ -27,8 +27,14 @@ impl KernelMask {
     fn new(qkv: Qkv, visibility: Visibility) -> Self {
         let (t, s) = (qkv.q.size()[1], qkv.k.size()[1]);
         match visibility {
-            Visibility::All => Self { is_causal: false, additive: None },
-            Visibility::Causal if t == s => Self { is_causal: true, additive: None },
+            Visibility::All => Self {
+                is_causal: false,
+                additive: None,
+            },
+            Visibility::Causal if t == s => Self {
+                is_causal: true,
+                additive: None,
+            },
             Visibility::Causal => Self::explicit(&causal_mask(t, s, qkv.q.device()), qkv.q),
             Visibility::Masked(mask) => Self::explicit(mask, qkv.q),
         }
@@ -37,7 +43,10 @@ impl KernelMask {
     fn explicit(mask: &Tensor, q: &Tensor) -> Self {
         let zeros = Tensor::zeros(mask.size(), (q.kind(), q.device()));
         let additive = zeros.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
-        Self { is_causal: false, additive: Some(additive) }
+        Self {
+            is_causal: false,
+            additive: Some(additive),
+        }
     }
 }
 
@@ -62,15 +71,24 @@ fn unfold_queries(x: &Tensor, batch: i64) -> Tensor {
 /// `[B, S, K, D] -> [G, B * K, S, D]` with stride 0 over the group.
 fn fold_keys(x: &Tensor, group: i64) -> Tensor {
     let dims = x.size();
-    let folded = x.transpose(1, 2).reshape([1, dims[0] * dims[2], dims[1], dims[3]]);
+    let folded = x
+        .transpose(1, 2)
+        .reshape([1, dims[0] * dims[2], dims[1], dims[3]]);
     folded.expand([group, -1, -1, -1], false)
 }
 
 /// Gradients of folded keys, summed over the group: `[G, B * K, S, D] -> [B, S, K, D]`.
 fn unfold_keys(x: &Tensor, like: &Tensor) -> Tensor {
     let dims = like.size();
-    let summed = if x.size()[0] == 1 { x.squeeze_dim(0) } else { x.sum_dim_intlist(0, false, None) };
-    summed.view([dims[0], dims[2], dims[1], dims[3]]).transpose(1, 2).contiguous()
+    let summed = if x.size()[0] == 1 {
+        x.squeeze_dim(0)
+    } else {
+        x.sum_dim_intlist(0, false, None)
+    };
+    summed
+        .view([dims[0], dims[2], dims[1], dims[3]])
+        .transpose(1, 2)
+        .contiguous()
 }
 
 impl Backend for CpuFlash {
@@ -92,9 +110,14 @@ impl Backend for CpuFlash {
             scale(qkv.q.size()[3]),
         );
         let t = qkv.q.size()[1];
-        let lse = lse.reshape([group, batch, num_kv_heads, t]).permute([1, 2, 0, 3]);
+        let lse = lse
+            .reshape([group, batch, num_kv_heads, t])
+            .permute([1, 2, 0, 3]);
         let lse = lse.reshape([batch, num_kv_heads * group, t]);
-        Attended { out: unfold_queries(&out, batch), lse }
+        Attended {
+            out: unfold_queries(&out, batch),
+            lse,
+        }
     }
 
     fn backward(
@@ -107,14 +130,20 @@ impl Backend for CpuFlash {
         let (batch, num_kv_heads) = (qkv.q.size()[0], qkv.k.size()[2]);
         let (group, t) = (qkv.q.size()[2] / num_kv_heads, qkv.q.size()[1]);
         let mask = KernelMask::new(qkv, visibility);
-        let lse = attended.lse.view([batch, num_kv_heads, group, t]).permute([2, 0, 1, 3]);
+        let lse = attended
+            .lse
+            .view([batch, num_kv_heads, group, t])
+            .permute([2, 0, 1, 3]);
         let (dq, dk, dv) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu_backward(
             &fold_queries(dout, num_kv_heads),
             &fold_queries(qkv.q, num_kv_heads),
             &fold_keys(qkv.k, group),
             &fold_keys(qkv.v, group),
             &fold_queries(&attended.out, num_kv_heads),
-            &lse.reshape([group, batch * num_kv_heads, t]).transpose(1, 2).contiguous().transpose(1, 2),
+            &lse.reshape([group, batch * num_kv_heads, t])
+                .transpose(1, 2)
+                .contiguous()
+                .transpose(1, 2),
             0.0,
             mask.is_causal,
             mask.additive.as_ref(),

@@ -70,7 +70,9 @@ impl GatedAttention<'_> {
     pub fn forward(&self, qkv: Qkv, z: &[f64]) -> (Tensor, Branches) {
         let active = ActiveHeads::new(z, qkv.q.device());
         let branches = Branches {
-            full: run(&active.full, qkv, |part| self.backend.forward(part, Visibility::Causal)),
+            full: run(&active.full, qkv, |part| {
+                self.backend.forward(part, Visibility::Causal)
+            }),
             streaming: run(&active.streaming, qkv, |part| self.stream(part)),
         };
         (mix(&branches, &active, qkv.q, z), branches)
@@ -95,7 +97,8 @@ impl GatedAttention<'_> {
         }
         let full = branches.full.as_ref().map(|saved| {
             let part = scaled_part(&active.full, dout, qkv, |head| z[head]);
-            self.backend.backward(&part.dout, part.qkv(), saved, Visibility::Causal)
+            self.backend
+                .backward(&part.dout, part.qkv(), saved, Visibility::Causal)
         });
         let streaming = branches.streaming.as_ref().map(|saved| {
             let part = scaled_part(&active.streaming, dout, qkv, |head| 1.0 - z[head]);
@@ -103,11 +106,16 @@ impl GatedAttention<'_> {
                 Some(span) => {
                     streaming::backward(self.backend, &part.dout, part.qkv(), saved, span)
                 }
-                None => self.backend.backward(&part.dout, part.qkv(), saved, Visibility::Causal),
+                None => self
+                    .backend
+                    .backward(&part.dout, part.qkv(), saved, Visibility::Causal),
             }
         });
         let inputs = combine(qkv, &[(&active.full, full), (&active.streaming, streaming)]);
-        GatedGrads { inputs: Some(inputs), dz }
+        GatedGrads {
+            inputs: Some(inputs),
+            dz,
+        }
     }
 
     fn stream(&self, part: Qkv) -> Attended {
@@ -123,8 +131,16 @@ fn run(heads: &HeadSet, qkv: Qkv, solve: impl Fn(Qkv) -> Attended) -> Option<Att
     if heads.is_empty() {
         return None;
     }
-    let (q, k, v) = (heads.select(qkv.q), heads.select(qkv.k), heads.select(qkv.v));
-    Some(solve(Qkv { q: &q, k: &k, v: &v }))
+    let (q, k, v) = (
+        heads.select(qkv.q),
+        heads.select(qkv.k),
+        heads.select(qkv.v),
+    );
+    Some(solve(Qkv {
+        q: &q,
+        k: &k,
+        v: &v,
+    }))
 }
 
 fn mix(branches: &Branches, active: &ActiveHeads, q: &Tensor, z: &[f64]) -> Tensor {
@@ -132,10 +148,19 @@ fn mix(branches: &Branches, active: &ActiveHeads, q: &Tensor, z: &[f64]) -> Tens
         (Some(only), None) | (None, Some(only)) => only.out.shallow_clone(),
         _ => {
             let out = Tensor::zeros(q.size(), (q.kind(), q.device()));
-            let parts = [(&active.full, &branches.full), (&active.streaming, &branches.streaming)];
+            let parts = [
+                (&active.full, &branches.full),
+                (&active.streaming, &branches.streaming),
+            ];
             for (is_streaming, (heads, part)) in parts.into_iter().enumerate() {
                 if let Some(part) = part {
-                    let share = |head: usize| if is_streaming == 1 { 1.0 - z[head] } else { z[head] };
+                    let share = |head: usize| {
+                        if is_streaming == 1 {
+                            1.0 - z[head]
+                        } else {
+                            z[head]
+                        }
+                    };
                     let weights = heads.weights(share, &part.out);
                     heads.add_into(&out, &scale_heads(&part.out, &weights));
                 }
@@ -151,12 +176,17 @@ fn gate_grads(dout: &Tensor, z: &[f64], branches: &Branches, active: &ActiveHead
     if !z.iter().any(|z| *z > 0.0 && *z < 1.0) {
         return dz;
     }
-    let parts = [(1.0, &active.full, &branches.full), (-1.0, &active.streaming, &branches.streaming)];
+    let parts = [
+        (1.0, &active.full, &branches.full),
+        (-1.0, &active.streaming, &branches.streaming),
+    ];
     for (sign, heads, part) in parts {
         let Some(part) = part else { continue };
         let products = row_products(&heads.select(dout), &part.out, heads.heads().len());
         for (head, product) in heads.heads().iter().zip(products) {
-            let Ok(head) = usize::try_from(*head) else { continue };
+            let Ok(head) = usize::try_from(*head) else {
+                continue;
+            };
             if z[head] > 0.0 && z[head] < 1.0 {
                 dz[head] += sign * product;
             }
@@ -186,7 +216,11 @@ struct Part {
 
 impl Part {
     fn qkv(&self) -> Qkv<'_> {
-        Qkv { q: &self.q, k: &self.k, v: &self.v }
+        Qkv {
+            q: &self.q,
+            k: &self.k,
+            v: &self.v,
+        }
     }
 }
 
@@ -213,7 +247,11 @@ fn combine(qkv: Qkv, parts: &[(&HeadSet, Option<InputGrads>); 2]) -> InputGrads 
         };
     }
     let zeros = |x: &Tensor| Tensor::zeros(x.size(), (x.kind(), x.device()));
-    let sum = InputGrads { dq: zeros(qkv.q), dk: zeros(qkv.k), dv: zeros(qkv.v) };
+    let sum = InputGrads {
+        dq: zeros(qkv.q),
+        dk: zeros(qkv.k),
+        dv: zeros(qkv.v),
+    };
     for (heads, grads) in parts {
         if let Some(grads) = grads {
             heads.add_into(&sum.dq, &grads.dq);

@@ -14,9 +14,15 @@ impl HeadSet {
     /// The kv heads whose gate satisfies `pick`.
     pub fn of(z: &[f64], device: Device, pick: impl Fn(f64) -> bool) -> Self {
         let chosen = z.iter().enumerate().filter(|(_, z)| pick(**z));
-        let heads: Vec<i64> = chosen.filter_map(|(head, _)| i64::try_from(head).ok()).collect();
+        let heads: Vec<i64> = chosen
+            .filter_map(|(head, _)| i64::try_from(head).ok())
+            .collect();
         let index = Tensor::from_slice(&heads).to_device(device);
-        Self { heads, num_kv_heads: z.len(), index }
+        Self {
+            heads,
+            num_kv_heads: z.len(),
+            index,
+        }
     }
 
     /// Whether no head is in the set.
@@ -43,7 +49,9 @@ impl HeadSet {
             return x.shallow_clone();
         }
         let (blocks, tail) = self.blocks(x);
-        blocks.index_select(2, &self.index).view([tail[0], tail[1], -1, tail[3]])
+        blocks
+            .index_select(2, &self.index)
+            .view([tail[0], tail[1], -1, tail[3]])
     }
 
     /// Adds `part` `[B, T, k * n, D]` to the set's heads of `x` `[B, T, K * n, D]`, in place.
@@ -59,17 +67,32 @@ impl HeadSet {
 
     /// `values[head]` of the set's heads as a tensor that multiplies `[B, T, k, n, D]`.
     pub fn weights(&self, values: impl Fn(usize) -> f64, like: &Tensor) -> Tensor {
-        let picked: Vec<f64> =
-            self.heads.iter().filter_map(|head| usize::try_from(*head).ok()).map(values).collect();
+        let picked: Vec<f64> = self
+            .heads
+            .iter()
+            .filter_map(|head| usize::try_from(*head).ok())
+            .map(values)
+            .collect();
         let kind = super::wide(like.kind());
-        Tensor::from_slice(&picked).to_kind(kind).to_device(like.device()).view([1, 1, -1, 1, 1])
+        Tensor::from_slice(&picked)
+            .to_kind(kind)
+            .to_device(like.device())
+            .view([1, 1, -1, 1, 1])
     }
 
     /// `x` with its head dimension split by kv head, `[B, T, K, n * D]`, and `x`'s shape.
     fn blocks(&self, x: &Tensor) -> (Tensor, Vec<i64>) {
         let dims = x.size();
         let num_kv_heads = i64::try_from(self.num_kv_heads).unwrap_or(1);
-        (x.view([dims[0], dims[1], num_kv_heads, dims[2] / num_kv_heads * dims[3]]), dims)
+        (
+            x.view([
+                dims[0],
+                dims[1],
+                num_kv_heads,
+                dims[2] / num_kv_heads * dims[3],
+            ]),
+            dims,
+        )
     }
 }
 
@@ -80,6 +103,12 @@ impl HeadSet {
 pub fn scale_heads(x: &Tensor, weights: &Tensor) -> Tensor {
     let dims = x.size();
     let num_kv_heads = weights.size()[2];
-    let split = x.reshape([dims[0], dims[1], num_kv_heads, dims[2] / num_kv_heads, dims[3]]);
+    let split = x.reshape([
+        dims[0],
+        dims[1],
+        num_kv_heads,
+        dims[2] / num_kv_heads,
+        dims[3],
+    ]);
     (split * weights).to_kind(x.kind()).view(dims.as_slice())
 }

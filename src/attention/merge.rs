@@ -17,10 +17,15 @@ pub fn merge(a: &Attended, b: &Attended) -> Attended {
     let lse = a.lse.logaddexp(&b.lse);
     let weighted = |part: &Attended| {
         // A row that sees nothing in either part has lse = -inf: its weights are 0, not exp(-inf + inf).
-        let weight = (&part.lse - &lse).exp().nan_to_num(0.0, None::<f64>, None::<f64>);
+        let weight = (&part.lse - &lse)
+            .exp()
+            .nan_to_num(0.0, None::<f64>, None::<f64>);
         part.out.to_kind(wide(part.out.kind())) * per_row(&weight)
     };
-    Attended { out: (weighted(a) + weighted(b)).to_kind(a.out.kind()), lse }
+    Attended {
+        out: (weighted(a) + weighted(b)).to_kind(a.out.kind()),
+        lse,
+    }
 }
 
 /// `[B, H, T] -> [B, T, H, 1]`.

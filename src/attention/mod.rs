@@ -120,7 +120,13 @@ pub trait Backend: Send + Sync {
     ///
     /// `attended` may be the merged result of a larger key set: then the probabilities are the global ones and the parts'
     /// gradients add up.
-    fn backward(&self, dout: &Tensor, qkv: Qkv, attended: &Attended, visibility: Visibility) -> InputGrads;
+    fn backward(
+        &self,
+        dout: &Tensor,
+        qkv: Qkv,
+        attended: &Attended,
+        visibility: Visibility,
+    ) -> InputGrads;
 }
 
 impl Qkv<'_> {
@@ -139,8 +145,12 @@ impl Qkv<'_> {
         {
             return Ok((b, t, h, d, s, kv_heads));
         }
-        let detail =
-            format!("q {:?}, k {:?}, v {:?}", self.q.size(), self.k.size(), self.v.size());
+        let detail = format!(
+            "q {:?}, k {:?}, v {:?}",
+            self.q.size(),
+            self.k.size(),
+            self.v.size()
+        );
         Err(AttentionError::Shape { detail })
     }
 }
@@ -153,11 +163,21 @@ pub(crate) fn scale(head_dim: i64) -> f64 {
 
 /// The dtype of statistics for inputs of `kind`: f64 stays, everything else is f32.
 pub(crate) fn wide(kind: tch::Kind) -> tch::Kind {
-    if kind == tch::Kind::Double { kind } else { tch::Kind::Float }
+    if kind == tch::Kind::Double {
+        kind
+    } else {
+        tch::Kind::Float
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "tiny test shapes")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "tiny test shapes"
+)]
 mod tests;

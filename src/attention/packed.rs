@@ -37,11 +37,22 @@ pub struct PackedGrads {
 impl Documents {
     /// Documents of `lens` tokens each, one after the other; empty documents are ignored.
     pub fn new(lens: &[usize]) -> Self {
-        let mut documents = Self { runs: Vec::new(), num_tokens: 0 };
-        for len in lens.iter().filter_map(|len| i64::try_from(*len).ok()).filter(|len| *len > 0) {
+        let mut documents = Self {
+            runs: Vec::new(),
+            num_tokens: 0,
+        };
+        for len in lens
+            .iter()
+            .filter_map(|len| i64::try_from(*len).ok())
+            .filter(|len| *len > 0)
+        {
             match documents.runs.last_mut() {
                 Some(run) if run.len == len => run.count += 1,
-                _ => documents.runs.push(Run { start: documents.num_tokens, count: 1, len }),
+                _ => documents.runs.push(Run {
+                    start: documents.num_tokens,
+                    count: 1,
+                    len,
+                }),
             }
             documents.num_tokens += len;
         }
@@ -57,7 +68,12 @@ impl Documents {
     ///
     /// # Shapes
     /// `qkv` `[T, H | K, D]` with `T` = [`Self::num_tokens`]; returns `[T, H, D]`.
-    pub fn forward(&self, attention: &GatedAttention, qkv: Qkv, z: &[f64]) -> (Tensor, PackedBranches) {
+    pub fn forward(
+        &self,
+        attention: &GatedAttention,
+        qkv: Qkv,
+        z: &[f64],
+    ) -> (Tensor, PackedBranches) {
         let mut outputs = Vec::with_capacity(self.runs.len());
         let mut branches = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
@@ -105,7 +121,11 @@ struct RunInputs {
 
 impl RunInputs {
     fn qkv(&self) -> Qkv<'_> {
-        Qkv { q: &self.q, k: &self.k, v: &self.v }
+        Qkv {
+            q: &self.q,
+            k: &self.k,
+            v: &self.v,
+        }
     }
 }
 
@@ -113,16 +133,25 @@ impl Run {
     /// `[T, n, D] -> [count, len, n, D]`.
     fn batch(&self, x: &Tensor) -> Tensor {
         let dims = x.size();
-        x.narrow(0, self.start, self.count * self.len).view([self.count, self.len, dims[1], dims[2]])
+        x.narrow(0, self.start, self.count * self.len)
+            .view([self.count, self.len, dims[1], dims[2]])
     }
 
     fn of(&self, qkv: Qkv) -> RunInputs {
-        RunInputs { q: self.batch(qkv.q), k: self.batch(qkv.k), v: self.batch(qkv.v) }
+        RunInputs {
+            q: self.batch(qkv.q),
+            k: self.batch(qkv.k),
+            v: self.batch(qkv.v),
+        }
     }
 }
 
 fn joined(mut parts: Vec<Tensor>) -> Tensor {
-    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) }
+    if parts.len() == 1 {
+        parts.remove(0)
+    } else {
+        Tensor::cat(&parts, 0)
+    }
 }
 
 fn join_grads(parts: Vec<InputGrads>) -> InputGrads {
@@ -132,5 +161,9 @@ fn join_grads(parts: Vec<InputGrads>) -> InputGrads {
         dk.push(part.dk.flatten(0, 1));
         dv.push(part.dv.flatten(0, 1));
     }
-    InputGrads { dq: joined(dq), dk: joined(dk), dv: joined(dv) }
+    InputGrads {
+        dq: joined(dq),
+        dk: joined(dk),
+        dv: joined(dv),
+    }
 }

@@ -10,14 +10,17 @@ pub struct Reference;
 /// `[B, T, K * G, D] -> [B, K, G, T, D]` in the wide dtype.
 fn grouped(x: &Tensor, num_kv_heads: i64) -> Tensor {
     let (b, t, h, d) = (x.size4()).unwrap_or((0, 0, 0, 0));
-    let x = x.to_kind(wide(x.kind())).view([b, t, num_kv_heads, h / num_kv_heads, d]);
+    let x = x
+        .to_kind(wide(x.kind()))
+        .view([b, t, num_kv_heads, h / num_kv_heads, d]);
     x.permute([0, 2, 3, 1, 4])
 }
 
 /// `[B, K, G, T, D] -> [B, T, K * G, D]`.
 fn ungrouped(x: &Tensor) -> Tensor {
     let dims = x.size();
-    x.permute([0, 3, 1, 2, 4]).reshape([dims[0], dims[3], dims[1] * dims[2], dims[4]])
+    x.permute([0, 3, 1, 2, 4])
+        .reshape([dims[0], dims[3], dims[1] * dims[2], dims[4]])
 }
 
 /// Causal mask aligned at the bottom right, `[T, S]`, true = visible.
@@ -48,9 +51,14 @@ impl Backend for Reference {
     fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
         let scores = scores(qkv, visibility);
         let lse = scores.logsumexp([-1], true);
-        let out = (scores - &lse).exp().matmul(&grouped(qkv.v, qkv.v.size()[2]));
+        let out = (scores - &lse)
+            .exp()
+            .matmul(&grouped(qkv.v, qkv.v.size()[2]));
         let lse = lse.squeeze_dim(-1).flatten(1, 2);
-        Attended { out: ungrouped(&out).to_kind(qkv.q.kind()), lse }
+        Attended {
+            out: ungrouped(&out).to_kind(qkv.q.kind()),
+            lse,
+        }
     }
 
     fn backward(
@@ -66,11 +74,15 @@ impl Backend for Reference {
         let lse = attended.lse.view([dims[0], dims[1], dims[2], dims[3], 1]);
         let p = (scores - lse).exp();
         let dout = grouped(dout, num_kv_heads);
-        let (q, k, v) =
-            (grouped(qkv.q, num_kv_heads), grouped(qkv.k, num_kv_heads), grouped(qkv.v, num_kv_heads));
+        let (q, k, v) = (
+            grouped(qkv.q, num_kv_heads),
+            grouped(qkv.k, num_kv_heads),
+            grouped(qkv.v, num_kv_heads),
+        );
         let d = (&dout * grouped(&attended.out, num_kv_heads)).sum_dim_intlist(-1, true, None);
         let ds = (dout.matmul(&v.transpose(-2, -1)) - d) * &p * scale(qkv.q.size()[3]);
-        let over_group = |x: Tensor| ungrouped(&x.sum_dim_intlist(2, true, None)).to_kind(qkv.k.kind());
+        let over_group =
+            |x: Tensor| ungrouped(&x.sum_dim_intlist(2, true, None)).to_kind(qkv.k.kind());
         InputGrads {
             dq: ungrouped(&ds.matmul(&k)).to_kind(qkv.q.kind()),
             dk: over_group(ds.transpose(-2, -1).matmul(&q)),

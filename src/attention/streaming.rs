@@ -42,7 +42,14 @@ impl Tiling {
         let tile = signed(wanted.div_ceil(span.block_len()) * span.block_len());
         let back = start - signed(span.window_start(span.dense_prefix()));
         let count = (len - start + tile - 1) / tile;
-        Some(Self { start, tile, count, back, sink: signed(span.sink_len()), len })
+        Some(Self {
+            start,
+            tile,
+            count,
+            back,
+            sink: signed(span.sink_len()),
+            len,
+        })
     }
 
     /// Keys of one window.
@@ -63,9 +70,12 @@ impl Tiling {
             .chain(first - unsigned(self.back)..first + unsigned(self.tile))
             .collect();
         let rows = first..first + unsigned(self.tile);
-        let seen: Vec<bool> =
-            rows.flat_map(|q| keys.iter().map(move |k| span.sees(q, *k))).collect();
-        Tensor::from_slice(&seen).view([self.tile, self.sink + self.window()]).to_device(device)
+        let seen: Vec<bool> = rows
+            .flat_map(|q| keys.iter().map(move |k| span.sees(q, *k)))
+            .collect();
+        Tensor::from_slice(&seen)
+            .view([self.tile, self.sink + self.window()])
+            .to_device(device)
     }
 
     /// Query rows of all tiles: `[B, T, n, D] -> [B * count, tile, n, D]`.
@@ -89,13 +99,17 @@ impl Tiling {
         let rows = lse.narrow(2, self.start, self.len - self.start);
         let rows = rows.constant_pad_nd([0, self.padding()]);
         let tiles = rows.reshape([dims[0], dims[1], self.count, self.tile]);
-        tiles.transpose(1, 2).reshape([dims[0] * self.count, dims[1], self.tile])
+        tiles
+            .transpose(1, 2)
+            .reshape([dims[0] * self.count, dims[1], self.tile])
     }
 
     /// The inverse of [`Self::lse_tiles`]: `[B * count, H, tile] -> [B, H, len - start]`.
     fn rows_of_lse(&self, lse: &Tensor, batch: i64) -> Tensor {
         let heads = lse.size()[1];
-        let tiles = lse.view([batch, self.count, heads, self.tile]).transpose(1, 2);
+        let tiles = lse
+            .view([batch, self.count, heads, self.tile])
+            .transpose(1, 2);
         let rows = tiles.reshape([batch, heads, self.count * self.tile]);
         rows.narrow(2, 0, self.len - self.start)
     }
@@ -107,7 +121,9 @@ impl Tiling {
         let recent = x.narrow(1, first, self.len - first);
         let recent = recent.constant_pad_nd([0, 0, 0, 0, 0, self.padding()]);
         // [B, count, K, D, window] -> [B, count, window, K, D]
-        let windows = recent.unfold(1, self.window(), self.tile).permute([0, 1, 4, 2, 3]);
+        let windows = recent
+            .unfold(1, self.window(), self.tile)
+            .permute([0, 1, 4, 2, 3]);
         let sinks = x.narrow(1, 0, self.sink).unsqueeze(1);
         let sinks = sinks.expand([-1, self.count, -1, -1, -1], false);
         Tensor::cat(&[sinks, windows], 2).view([
@@ -124,9 +140,13 @@ impl Tiling {
         let (batch, heads, width) = (dims[0], dims[2], dims[3]);
         let tiles = tiles.to_kind(grad.kind());
         let tiles = tiles.view([batch, self.count, self.sink + self.window(), heads, width]);
-        let sinks = tiles.narrow(2, 0, self.sink).sum_dim_intlist(1, false, None);
+        let sinks = tiles
+            .narrow(2, 0, self.sink)
+            .sum_dim_intlist(1, false, None);
         let _ = grad.narrow(1, 0, self.sink).g_add_(&sinks);
-        let windows = tiles.narrow(2, self.sink, self.window()).permute([0, 1, 3, 4, 2]);
+        let windows = tiles
+            .narrow(2, self.sink, self.window())
+            .permute([0, 1, 3, 4, 2]);
         let first = self.start - self.back;
         let padded = self.len - first + self.padding();
         let folded = Tensor::unfold_backward(
@@ -154,10 +174,24 @@ pub fn forward(backend: &dyn Backend, qkv: Qkv, span: &Span) -> Attended {
         return backend.forward(qkv, Visibility::Causal);
     };
     let (q, k, v) = prefix(qkv, tiling.start);
-    let dense = backend.forward(Qkv { q: &q, k: &k, v: &v }, Visibility::Causal);
+    let dense = backend.forward(
+        Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        },
+        Visibility::Causal,
+    );
     let (q, k, v) = tiles(qkv, &tiling);
     let mask = tiling.mask(span, q.device());
-    let tiled = backend.forward(Qkv { q: &q, k: &k, v: &v }, Visibility::Masked(&mask));
+    let tiled = backend.forward(
+        Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        },
+        Visibility::Masked(&mask),
+    );
     let batch = qkv.q.size()[0];
     Attended {
         out: Tensor::cat(&[dense.out, tiling.rows_of_tiles(&tiled.out, batch)], 1),
@@ -192,7 +226,11 @@ pub fn backward(
     };
     let grads = backend.backward(
         &tiling.query_tiles(dout),
-        Qkv { q: &q, k: &k, v: &v },
+        Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        },
         &saved,
         Visibility::Masked(&mask),
     );
@@ -217,13 +255,24 @@ fn backward_prefix(
         lse: attended.lse.narrow(2, 0, start).contiguous(),
     };
     let dout = dout.narrow(1, 0, start);
-    backend.backward(&dout, Qkv { q: &q, k: &k, v: &v }, &saved, Visibility::Causal)
+    backend.backward(
+        &dout,
+        Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        },
+        &saved,
+        Visibility::Causal,
+    )
 }
 
 /// Gradient of all keys from the prefix's and the tiles' parts, in the dtype of `keys`.
 fn key_grads(keys: &Tensor, prefix: &Tensor, tiles: &Tensor, tiling: &Tiling) -> Tensor {
     let grad = Tensor::zeros(keys.size(), (wide(keys.kind()), keys.device()));
-    let _ = grad.narrow(1, 0, tiling.start).g_add_(&prefix.to_kind(grad.kind()));
+    let _ = grad
+        .narrow(1, 0, tiling.start)
+        .g_add_(&prefix.to_kind(grad.kind()));
     tiling.fold_key_grads(tiles, &grad);
     grad.to_kind(keys.kind())
 }
@@ -235,13 +284,20 @@ fn prefix(qkv: Qkv, start: i64) -> (Tensor, Tensor, Tensor) {
 }
 
 fn tiles(qkv: Qkv, tiling: &Tiling) -> (Tensor, Tensor, Tensor) {
-    (tiling.query_tiles(qkv.q), tiling.key_tiles(qkv.k), tiling.key_tiles(qkv.v))
+    (
+        tiling.query_tiles(qkv.q),
+        tiling.key_tiles(qkv.k),
+        tiling.key_tiles(qkv.v),
+    )
 }
 
 /// The dense mask of `span` for one document of `len` tokens, `[len, len]`: for oracles only.
 pub fn dense_mask(span: &Span, len: usize) -> Tensor {
-    let seen: Vec<bool> =
-        (0..len).flat_map(|q| (0..len).map(move |k| span.sees(q, k))).collect();
+    let seen: Vec<bool> = (0..len)
+        .flat_map(|q| (0..len).map(move |k| span.sees(q, k)))
+        .collect();
     let side = i64::try_from(len).unwrap_or(i64::MAX);
-    Tensor::from_slice(&seen).view([side, side]).to_kind(Kind::Bool)
+    Tensor::from_slice(&seen)
+        .view([side, side])
+        .to_kind(Kind::Bool)
 }

@@ -16,7 +16,11 @@ fn inputs(seed: u64, (b, t, s): (i64, i64, i64), (kv, group, d): (i64, i64, i64)
 }
 
 fn of(x: &[Tensor; 3]) -> Qkv<'_> {
-    Qkv { q: &x[0], k: &x[1], v: &x[2] }
+    Qkv {
+        q: &x[0],
+        k: &x[1],
+        v: &x[2],
+    }
 }
 
 /// Attention head by head with plain softmax, K and V indexed per group: the oracle's oracle.
@@ -47,7 +51,11 @@ fn the_reference_agrees_with_plain_softmax_and_autograd() {
         let found = Reference.forward(of(&raw), Visibility::Causal);
         assert_close(&found.out, &oracle, "out");
         let found = Reference.backward(&dout, of(&raw), &found, Visibility::Causal);
-        for ((found, oracle), what) in [found.dq, found.dk, found.dv].iter().zip(&grads).zip(["dq", "dk", "dv"]) {
+        for ((found, oracle), what) in [found.dq, found.dk, found.dv]
+            .iter()
+            .zip(&grads)
+            .zip(["dq", "dk", "dv"])
+        {
             assert_close(found, oracle, what);
         }
     }
@@ -55,13 +63,24 @@ fn the_reference_agrees_with_plain_softmax_and_autograd() {
 
 #[test]
 fn cpu_flash_equals_the_reference_for_every_visibility() {
-    for (b, t, s, kv, group) in [(1, 1, 1, 1, 1), (2, 113, 113, 2, 2), (3, 5, 40, 1, 4), (1, 64, 64, 3, 1)] {
+    for (b, t, s, kv, group) in [
+        (1, 1, 1, 1, 1),
+        (2, 113, 113, 2, 2),
+        (3, 5, 40, 1, 4),
+        (1, 64, 64, 3, 1),
+    ] {
         let x = inputs(3, (b, t, s), (kv, group, 8));
         let mask = super::reference::causal_mask(t, s, CPU);
         let dout = normal(50, &x[0].size());
-        for visibility in [Visibility::All, Visibility::Causal, Visibility::Masked(&mask)] {
-            let (oracle, found) =
-                (Reference.forward(of(&x), visibility), CpuFlash.forward(of(&x), visibility));
+        for visibility in [
+            Visibility::All,
+            Visibility::Causal,
+            Visibility::Masked(&mask),
+        ] {
+            let (oracle, found) = (
+                Reference.forward(of(&x), visibility),
+                CpuFlash.forward(of(&x), visibility),
+            );
             assert_close(&found.out, &oracle.out, "out");
             assert_close(&found.lse, &oracle.lse, "lse");
             let oracle = Reference.backward(&dout, of(&x), &oracle, visibility);
@@ -80,15 +99,25 @@ fn cpu_flash_in_low_precision_stays_within_twice_the_naive_error() {
     for kind in [Kind::Float, Kind::BFloat16] {
         let low = [0, 1, 2].map(|i: usize| exact[i].to_kind(kind));
         let rounded = [0, 1, 2].map(|i: usize| low[i].to_kind(Kind::Double));
-        let oracle = if kind == Kind::Float { Reference.forward(of(&rounded), Visibility::Causal).out } else { oracle.copy() };
+        let oracle = if kind == Kind::Float {
+            Reference.forward(of(&rounded), Visibility::Causal).out
+        } else {
+            oracle.copy()
+        };
         let scores = low[0].transpose(1, 2).contiguous();
         drop(scores);
         let mask = super::reference::causal_mask(113, 113, CPU);
         let naive = naive_in(kind, of(&low), &mask);
         let found = CpuFlash.forward(of(&low), Visibility::Causal).out;
-        let (found, naive) = (relative_error(&found, &oracle), relative_error(&naive, &oracle));
+        let (found, naive) = (
+            relative_error(&found, &oracle),
+            relative_error(&naive, &oracle),
+        );
         let ulp = if kind == Kind::Float { 1.2e-7 } else { 7.9e-3 };
-        assert!(found <= 2.0 * naive + ulp, "{kind:?}: flash {found:e}, naive {naive:e}");
+        assert!(
+            found <= 2.0 * naive + ulp,
+            "{kind:?}: flash {found:e}, naive {naive:e}"
+        );
     }
 }
 
@@ -100,7 +129,10 @@ fn naive_in(kind: Kind, qkv: Qkv, mask: &Tensor) -> Tensor {
         .map(|head| {
             let (k, v) = (qkv.k.select(2, head / group), qkv.v.select(2, head / group));
             let scores = qkv.q.select(2, head).matmul(&k.transpose(1, 2)) / 4.0;
-            scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY).softmax(-1, kind).matmul(&v)
+            scores
+                .masked_fill(&mask.logical_not(), f64::NEG_INFINITY)
+                .softmax(-1, kind)
+                .matmul(&v)
         })
         .collect();
     Tensor::stack(&outputs, 2)
@@ -111,7 +143,14 @@ fn merging_key_sets_equals_attending_to_their_union_and_ignores_empty_ones() {
     let x = inputs(21, (2, 6, 11), (2, 2, 4));
     let part = |from: i64, len: i64| {
         let (k, v) = (x[1].narrow(1, from, len), x[2].narrow(1, from, len));
-        Reference.forward(Qkv { q: &x[0], k: &k, v: &v }, Visibility::All)
+        Reference.forward(
+            Qkv {
+                q: &x[0],
+                k: &k,
+                v: &v,
+            },
+            Visibility::All,
+        )
     };
     let whole = Reference.forward(of(&x), Visibility::All);
     let (a, b, c) = (part(0, 3), part(3, 1), part(4, 7));
@@ -128,9 +167,17 @@ fn merging_key_sets_equals_attending_to_their_union_and_ignores_empty_ones() {
 }
 
 fn spans() -> Vec<Span> {
-    [(0, 1, 1), (1, 2, 1), (2, 5, 1), (4, 8, 4), (0, 8, 4), (3, 40, 1), (16, 64, 16)]
-        .map(|(sink, window, block)| Span::new(sink, window, block).unwrap())
-        .to_vec()
+    [
+        (0, 1, 1),
+        (1, 2, 1),
+        (2, 5, 1),
+        (4, 8, 4),
+        (0, 8, 4),
+        (3, 40, 1),
+        (16, 64, 16),
+    ]
+    .map(|(sink, window, block)| Span::new(sink, window, block).unwrap())
+    .to_vec()
 }
 
 #[test]
@@ -168,7 +215,9 @@ fn mixed_oracle(x: &[Tensor; 3], z: &[f64], span: &Span, dout: &Tensor) -> (Tens
     let full = naive(of(&leaves), &super::reference::causal_mask(t, t, CPU));
     let stream = naive(of(&leaves), &streaming::dense_mask(span, t as usize));
     let group = x[0].size()[2] / x[1].size()[2];
-    let share = z.repeat_interleave_self_int(group, 0, None).view([1, 1, -1, 1]);
+    let share = z
+        .repeat_interleave_self_int(group, 0, None)
+        .view([1, 1, -1, 1]);
     let out = &share * full + (1.0 - &share) * stream;
     let grads = autograd(&out, dout, &[&leaves[0], &leaves[1], &leaves[2], &z]);
     (out, grads)
@@ -178,11 +227,20 @@ fn mixed_oracle(x: &[Tensor; 3], z: &[f64], span: &Span, dout: &Tensor) -> (Tens
 fn the_gated_mix_equals_autograd_with_gates_closed_open_inside_and_mixed() {
     let span = Span::new(2, 5, 1).unwrap();
     for backend in [&Reference as &dyn Backend, &CpuFlash] {
-        for z in [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.3, 0.9, 0.5], [0.0, 0.4, 1.0], [1.0, 0.0, 1.0]] {
+        for z in [
+            [0.0, 0.0, 0.0],
+            [1.0, 1.0, 1.0],
+            [0.3, 0.9, 0.5],
+            [0.0, 0.4, 1.0],
+            [1.0, 0.0, 1.0],
+        ] {
             let x = inputs(31, (2, 29, 29), (3, 2, 4));
             let dout = normal(77, &x[0].size());
             let (out, grads) = mixed_oracle(&x, &z, &span, &dout);
-            let attention = GatedAttention { backend, span: Some(&span) };
+            let attention = GatedAttention {
+                backend,
+                span: Some(&span),
+            };
             let (found, branches) = attention.forward(of(&x), &z);
             assert_close(&found, &out, "mix");
             let found = attention.backward(&dout, of(&x), &z, &branches, Wanted::GatesAndInputs);
@@ -191,8 +249,15 @@ fn the_gated_mix_equals_autograd_with_gates_closed_open_inside_and_mixed() {
             assert_close(&input_grads.dk, &grads[1], "dk");
             assert_close(&input_grads.dv, &grads[2], "dv");
             for (head, z) in z.iter().enumerate() {
-                let oracle = if *z > 0.0 && *z < 1.0 { grads[3].double_value(&[head as i64]) } else { 0.0 };
-                assert!((found.dz[head] - oracle).abs() <= 1e-10 * oracle.abs().max(1.0), "dz {head}");
+                let oracle = if *z > 0.0 && *z < 1.0 {
+                    grads[3].double_value(&[head as i64])
+                } else {
+                    0.0
+                };
+                assert!(
+                    (found.dz[head] - oracle).abs() <= 1e-10 * oracle.abs().max(1.0),
+                    "dz {head}"
+                );
             }
             let gates_only = attention.backward(&dout, of(&x), &z, &branches, Wanted::Gates);
             assert!(gates_only.inputs.is_none());
@@ -209,12 +274,21 @@ fn documents_of_one_row_do_not_see_each_other() {
     let x = inputs(41, (1, total as i64, total as i64), (2, 2, 4)).map(|x| x.squeeze_dim(0));
     let qkv = of(&x);
     let z = [0.25, 1.0];
-    let attention = GatedAttention { backend: &CpuFlash, span: Some(&span) };
+    let attention = GatedAttention {
+        backend: &CpuFlash,
+        span: Some(&span),
+    };
     let documents = Documents::new(&lens);
     assert_eq!(documents.num_tokens(), total as i64);
     let (packed, branches) = documents.forward(&attention, qkv, &z);
     let dout = normal(42, &packed.size());
-    let grads = documents.backward(&attention, &dout, qkv, (&z, &branches), Wanted::GatesAndInputs);
+    let grads = documents.backward(
+        &attention,
+        &dout,
+        qkv,
+        (&z, &branches),
+        Wanted::GatesAndInputs,
+    );
     let inputs = grads.inputs.unwrap();
     let (mut start, mut dz) = (0, vec![0.0; 2]);
     for len in lens.map(|len| len as i64) {
@@ -224,8 +298,14 @@ fn documents_of_one_row_do_not_see_each_other() {
         let dout = dout.narrow(0, start, len).unsqueeze(0);
         let found = attention.backward(&dout, of(&alone), &z, &branches, Wanted::GatesAndInputs);
         let alone = found.inputs.unwrap();
-        assert_close(&inputs.dk.narrow(0, start, len), &alone.dk.squeeze_dim(0), "dk");
-        dz.iter_mut().zip(found.dz).for_each(|(sum, part)| *sum += part);
+        assert_close(
+            &inputs.dk.narrow(0, start, len),
+            &alone.dk.squeeze_dim(0),
+            "dk",
+        );
+        dz.iter_mut()
+            .zip(found.dz)
+            .for_each(|(sum, part)| *sum += part);
         start += len;
     }
     assert!(grads.dz.iter().zip(dz).all(|(a, b)| (a - b).abs() < 1e-10));

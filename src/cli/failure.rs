@@ -144,7 +144,9 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_failure() {
         let closed = |kind: std::io::ErrorKind| -> AnyFault {
-            Box::new(OutputError::Stdout { source: kind.into() })
+            Box::new(OutputError::Stdout {
+                source: kind.into(),
+            })
         };
         assert!(Failure::from_fault(&closed(std::io::ErrorKind::BrokenPipe)).is_none());
         assert!(Failure::from_fault(&closed(std::io::ErrorKind::StorageFull)).is_some());

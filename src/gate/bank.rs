@@ -24,12 +24,23 @@ impl GateBank {
     /// # Panics
     /// If the number of parameters is not a multiple of `num_kv_heads`: shapes are checked where they enter.
     pub fn new(num_kv_heads: usize, log_alpha: Vec<f64>) -> Self {
-        assert!(num_kv_heads > 0 && log_alpha.len().is_multiple_of(num_kv_heads), "ragged gates");
-        Self { num_kv_heads, log_alpha }
+        assert!(
+            num_kv_heads > 0 && log_alpha.len().is_multiple_of(num_kv_heads),
+            "ragged gates"
+        );
+        Self {
+            num_kv_heads,
+            log_alpha,
+        }
     }
 
     /// Gates drawn from N(mean, std), a function of the seed.
-    pub fn reset(num_layers: usize, num_kv_heads: usize, (mean, std): (f64, f64), seed: u64) -> Self {
+    pub fn reset(
+        num_layers: usize,
+        num_kv_heads: usize,
+        (mean, std): (f64, f64),
+        seed: u64,
+    ) -> Self {
         let mut rng = random::stream("gate init", &[seed]);
         let log_alpha = (0..num_layers * num_kv_heads)
             .map(|_| mean + std * standard_normal(&mut rng))
@@ -39,7 +50,10 @@ impl GateBank {
 
     /// Gates frozen at a mask's values: `x` in [0, 1] becomes `(2x - 1) * 10`.
     pub fn from_values(num_kv_heads: usize, values: &[f64]) -> Self {
-        Self::new(num_kv_heads, values.iter().map(|x| (2.0 * x - 1.0) * 10.0).collect())
+        Self::new(
+            num_kv_heads,
+            values.iter().map(|x| (2.0 * x - 1.0) * 10.0).collect(),
+        )
     }
 
     /// Kv heads per layer.
@@ -65,8 +79,14 @@ impl GateBank {
     /// Every gate sampled for one micro-batch.
     pub fn sample(&self, key: NoiseKey) -> GateSample {
         let noise = (0..self.num_layers()).flat_map(|layer| uniform(key, layer, self.num_kv_heads));
-        let samples = noise.zip(&self.log_alpha).map(|(u, a)| sample(u, *a)).collect();
-        GateSample { num_kv_heads: self.num_kv_heads, samples }
+        let samples = noise
+            .zip(&self.log_alpha)
+            .map(|(u, a)| sample(u, *a))
+            .collect();
+        GateSample {
+            num_kv_heads: self.num_kv_heads,
+            samples,
+        }
     }
 }
 
@@ -74,7 +94,10 @@ impl GateSample {
     /// The gates of one layer.
     pub fn layer(&self, layer: usize) -> Vec<f64> {
         let start = layer * self.num_kv_heads;
-        self.samples[start..start + self.num_kv_heads].iter().map(|sample| sample.z).collect()
+        self.samples[start..start + self.num_kv_heads]
+            .iter()
+            .map(|sample| sample.z)
+            .collect()
     }
 
     /// All samples, row-major.
@@ -99,7 +122,12 @@ mod tests {
         assert_eq!(bank, GateBank::reset(4, 8, (4.0, 0.01), 3));
         assert_ne!(bank, GateBank::reset(4, 8, (4.0, 0.01), 4));
         assert!(bank.log_alpha().iter().all(|a| (a - 4.0).abs() < 0.06));
-        let spread = bank.log_alpha().iter().map(|a| (a - 4.0).powi(2)).sum::<f64>() / 32.0;
+        let spread = bank
+            .log_alpha()
+            .iter()
+            .map(|a| (a - 4.0).powi(2))
+            .sum::<f64>()
+            / 32.0;
         assert!((0.003..0.03).contains(&spread.sqrt()), "{}", spread.sqrt());
     }
 
@@ -107,7 +135,11 @@ mod tests {
     fn layers_are_rows() {
         let bank = GateBank::from_values(2, &[0.0, 1.0, 1.0, 0.0]);
         assert_eq!(bank.log_alpha(), [-10.0, 10.0, 10.0, -10.0]);
-        let key = NoiseKey { seed: 0, step: 0, micro_batch: 0 };
+        let key = NoiseKey {
+            seed: 0,
+            step: 0,
+            micro_batch: 0,
+        };
         let sample = bank.sample(key);
         assert_eq!(sample.layer(0), [0.0, 1.0]);
         assert_eq!(sample.layer(1), [1.0, 0.0]);

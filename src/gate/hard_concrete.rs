@@ -36,7 +36,10 @@ pub fn sample(u: f64, log_alpha: f64) -> Sample {
     } else if stretched >= 1.0 {
         Sample { z: 1.0, slope: 0.0 }
     } else {
-        Sample { z: stretched, slope: WIDTH * s * (1.0 - s) / TEMPERATURE }
+        Sample {
+            z: stretched,
+            slope: WIDTH * s * (1.0 - s) / TEMPERATURE,
+        }
     }
 }
 
@@ -94,11 +97,16 @@ mod tests {
             (0.9, -1.0, 0.929_169_68),
             (0.99, -4.0, 0.751_331_45),
         ] {
-            assert!((sample(u, log_alpha).z - z).abs() <= 6e-9, "u = {u}, a = {log_alpha}");
+            assert!(
+                (sample(u, log_alpha).z - z).abs() <= 6e-9,
+                "u = {u}, a = {log_alpha}"
+            );
         }
-        for (u, log_alpha, slope) in
-            [(0.5, 0.0, 0.45), (0.5, 1.0, 0.268_463_61), (0.1, 2.0, 0.440_295_92)]
-        {
+        for (u, log_alpha, slope) in [
+            (0.5, 0.0, 0.45),
+            (0.5, 1.0, 0.268_463_61),
+            (0.1, 2.0, 0.440_295_92),
+        ] {
             assert!((sample(u, log_alpha).slope - slope).abs() <= 6e-9);
         }
     }
@@ -114,7 +122,10 @@ mod tests {
                     assert!(found.slope == 0.0);
                 } else if (1e-4..=1.0 - 1e-4).contains(&found.z) {
                     let numeric = (at(log_alpha + 1e-6) - at(log_alpha - 1e-6)) / 2e-6;
-                    assert!((numeric - found.slope).abs() < 1e-6, "u = {u}, a = {log_alpha}");
+                    assert!(
+                        (numeric - found.slope).abs() < 1e-6,
+                        "u = {u}, a = {log_alpha}"
+                    );
                 }
             }
         }

@@ -76,7 +76,11 @@ fn expected(bank: &GateBank) -> (f64, Vec<f64>) {
 fn sampled(sample: &GateSample) -> (f64, Vec<f64>) {
     let count = num(sample.samples().len());
     let open: f64 = sample.samples().iter().map(|sample| sample.z).sum();
-    let slopes = sample.samples().iter().map(|sample| -sample.slope / count).collect();
+    let slopes = sample
+        .samples()
+        .iter()
+        .map(|sample| -sample.slope / count)
+        .collect();
     (1.0 - open / count, slopes)
 }
 
@@ -90,11 +94,18 @@ mod tests {
     use super::*;
     use crate::gate::noise::NoiseKey;
 
-    const KEY: NoiseKey = NoiseKey { seed: 5, step: 0, micro_batch: 0 };
+    const KEY: NoiseKey = NoiseKey {
+        seed: 5,
+        step: 0,
+        micro_batch: 0,
+    };
 
     #[test]
     fn gradients_match_finite_differences_for_both_constraints() {
-        let multipliers = Multipliers { lambda_1: 0.7, lambda_2: 1.3 };
+        let multipliers = Multipliers {
+            lambda_1: 0.7,
+            lambda_2: 1.3,
+        };
         let bank = GateBank::new(3, vec![0.2, -1.0, 1.5, 0.4, -0.3, 2.0]);
         for constraint in [Constraint::Expected, Constraint::Sampled] {
             let at = |bank: &GateBank, multipliers| {
@@ -105,11 +116,20 @@ mod tests {
                 let mut nudged = bank.clone();
                 nudged.log_alpha_mut()[gate] += 1e-6;
                 let numeric = (at(&nudged, multipliers).value - found.value) / 1e-6;
-                assert!((numeric - found.dlog_alpha[gate]).abs() < 1e-6, "{constraint:?} {gate}");
+                assert!(
+                    (numeric - found.dlog_alpha[gate]).abs() < 1e-6,
+                    "{constraint:?} {gate}"
+                );
             }
-            let up = Multipliers { lambda_1: 0.7 + 1e-6, ..multipliers };
+            let up = Multipliers {
+                lambda_1: 0.7 + 1e-6,
+                ..multipliers
+            };
             assert!(((at(&bank, up).value - found.value) / 1e-6 - found.dlambda_1).abs() < 1e-8);
-            let up = Multipliers { lambda_2: 1.3 + 1e-6, ..multipliers };
+            let up = Multipliers {
+                lambda_2: 1.3 + 1e-6,
+                ..multipliers
+            };
             assert!(((at(&bank, up).value - found.value) / 1e-6 - found.dlambda_2).abs() < 1e-8);
             assert!(found.dlambda_2 >= 0.0);
         }

@@ -17,9 +17,15 @@ pub struct NoiseKey {
 
 /// Uniform noise of one layer's gates, in [0, 1).
 pub fn uniform(key: NoiseKey, layer: usize, num_kv_heads: usize) -> Vec<f64> {
-    let NoiseKey { seed, step, micro_batch } = key;
+    let NoiseKey {
+        seed,
+        step,
+        micro_batch,
+    } = key;
     let mut rng = random::stream("gate noise", &[seed, step, micro_batch, layer as u64]);
-    (0..num_kv_heads).map(|_| random::uniform(&mut rng)).collect()
+    (0..num_kv_heads)
+        .map(|_| random::uniform(&mut rng))
+        .collect()
 }
 
 #[cfg(test)]
@@ -29,13 +35,27 @@ mod tests {
 
     #[test]
     fn every_coordinate_changes_the_noise() {
-        let key = NoiseKey { seed: 1, step: 2, micro_batch: 3 };
+        let key = NoiseKey {
+            seed: 1,
+            step: 2,
+            micro_batch: 3,
+        };
         let base = uniform(key, 0, 4);
         assert_eq!(base, uniform(key, 0, 4));
         assert_ne!(base, uniform(key, 1, 4));
         assert_ne!(base, uniform(NoiseKey { seed: 2, ..key }, 0, 4));
         assert_ne!(base, uniform(NoiseKey { step: 3, ..key }, 0, 4));
-        assert_ne!(base, uniform(NoiseKey { micro_batch: 4, ..key }, 0, 4));
+        assert_ne!(
+            base,
+            uniform(
+                NoiseKey {
+                    micro_batch: 4,
+                    ..key
+                },
+                0,
+                4
+            )
+        );
     }
 
     #[test]
@@ -44,14 +64,21 @@ mod tests {
         for log_alpha in [-2.0, 0.0, 2.0] {
             let closed: u32 = (0..draws)
                 .map(|step| {
-                    let key = NoiseKey { seed: 9, step: u64::from(step), micro_batch: 0 };
+                    let key = NoiseKey {
+                        seed: 9,
+                        step: u64::from(step),
+                        micro_batch: 0,
+                    };
                     u32::from(sample(uniform(key, 0, 1)[0], log_alpha).z == 0.0)
                 })
                 .sum();
             let p = prob_closed(log_alpha);
             let sigma = (p * (1.0 - p) / f64::from(draws)).sqrt();
             let share = f64::from(closed) / f64::from(draws);
-            assert!((share - p).abs() < 4.0 * sigma, "a = {log_alpha}: {share} against {p}");
+            assert!(
+                (share - p).abs() < 4.0 * sigma,
+                "a = {log_alpha}: {share} against {p}"
+            );
         }
     }
 }

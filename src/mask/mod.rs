@@ -1,6 +1,11 @@
 //! Head masks: which kv heads are retrieval heads, how a mask is cut from ranks, and the files masks travel in.
 //!
-//! One file per format. **Invariant:** pure vocabulary; no libtorch, no clock, no environment; files only through readers
-//! and writers the caller hands in.
+//! One file per format. Start at [`head_mask`].
+//!
+//! **Invariant:** pure vocabulary; no libtorch, no clock, no environment; files only through readers and writers the caller
+//! hands in.
 
+pub mod arch;
+pub mod canonical;
 pub mod head_mask;
+pub mod provenance;
