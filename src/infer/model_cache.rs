@@ -105,7 +105,8 @@ impl KvCache for ModelCache {
         let mut outputs = Vec::new();
         let (mut held, mut allocated) = (0, 0);
         for group in &mut self.layers[layer] {
-            let kv_heads = |rows: &Tensor| rows.narrow(1, to_i64(first), to_i64(group.num_kv_heads));
+            let kv_heads =
+                |rows: &Tensor| rows.narrow(1, to_i64(first), to_i64(group.num_kv_heads));
             let heads = q_thd.narrow(
                 1,
                 to_i64(first * group_size),

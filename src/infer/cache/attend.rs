@@ -12,7 +12,12 @@ use tch::Tensor;
 /// # Shapes
 /// `q_thd`: `[T, H, D]`. `k_skd`, `v_skd`: `[S, K, D]`, `T <= S`, the last `T` rows being the queries' own.
 /// Returns `[T, H, D]`.
-pub(super) fn causal(backend: &dyn Backend, q_thd: &Tensor, k_skd: &Tensor, v_skd: &Tensor) -> Tensor {
+pub(super) fn causal(
+    backend: &dyn Backend,
+    q_thd: &Tensor,
+    k_skd: &Tensor,
+    v_skd: &Tensor,
+) -> Tensor {
     let num_queries = q_thd.size()[0];
     let before = k_skd.size()[0] - num_queries;
     let part = |start: i64, len: i64, visibility: Visibility| {

@@ -36,9 +36,7 @@ impl Growing {
             self.reallocate(needed.max(2 * self.capacity))?;
         }
         for (store, rows) in [(&self.k_skd, k_tkd), (&self.v_skd, v_tkd)] {
-            store
-                .narrow(0, to_i64(self.len), to_i64(added))
-                .copy_(rows);
+            store.narrow(0, to_i64(self.len), to_i64(added)).copy_(rows);
         }
         self.len = needed;
         Ok(())

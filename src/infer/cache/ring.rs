@@ -23,11 +23,7 @@ pub(super) struct SinkRing {
 }
 
 impl SinkRing {
-    pub(super) fn new(
-        spec: RowSpec,
-        sink_len: usize,
-        ring_len: usize,
-    ) -> Result<Self, InferError> {
+    pub(super) fn new(spec: RowSpec, sink_len: usize, ring_len: usize) -> Result<Self, InferError> {
         Ok(Self {
             sink_len,
             ring_len,

@@ -41,12 +41,7 @@ impl SlidingCache {
     }
 
     /// Attends the queries of a chunk over the rows `before` gave, block by block.
-    fn attend_chunk(
-        &mut self,
-        q_thd: &Tensor,
-        k_skd: &Tensor,
-        v_skd: &Tensor,
-    ) -> Tensor {
+    fn attend_chunk(&mut self, q_thd: &Tensor, k_skd: &Tensor, v_skd: &Tensor) -> Tensor {
         let num_queries = row_count(q_thd);
         let seen = self.rows.seen();
         let skipped = seen + num_queries - row_count(k_skd);
@@ -84,9 +79,7 @@ impl HeadCache for SlidingCache {
             self.pairs += self.held;
             return Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd));
         }
-        let (k_skd, v_skd) = self
-            .rows
-            .before(self.span.window_len() - 1, k_tkd, v_tkd)?;
+        let (k_skd, v_skd) = self.rows.before(self.span.window_len() - 1, k_tkd, v_tkd)?;
         self.held = heads * to_u64(row_count(&k_skd));
         let out_thd = self.attend_chunk(q_thd, &k_skd, &v_skd);
         self.rows.push(k_tkd, v_tkd);

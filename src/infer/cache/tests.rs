@@ -360,11 +360,7 @@ fn mixed_layers_equal_a_per_head_mask_once_heads_are_permuted() {
             let back = kv(&out, &heads(&inverse(policy.order())[0]));
             let found = Vec::<f64>::try_from(back.reshape([-1])).unwrap();
             let sees = |head: usize, q, k| {
-                if flags[head] {
-                    k <= q
-                } else {
-                    case.sees(q, k)
-                }
+                if flags[head] { k <= q } else { case.sees(q, k) }
             };
             assert_close(&found, &input.oracle(sees), &(flags, rule));
         }
