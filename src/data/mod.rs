@@ -7,3 +7,4 @@
 pub mod error;
 pub mod mds;
 pub mod source;
+pub mod tokenizer;

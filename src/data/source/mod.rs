@@ -3,6 +3,18 @@
 //! A source is scanned once (cheap: names, sizes, what is dropped and why); its documents are then read one by one, from
 //! any thread, so that memory stays bounded whatever the corpus size.
 
+mod crate_name;
+pub mod crates;
+pub mod held_out;
+mod html;
+mod join;
+pub mod rust_books;
+pub mod select;
+pub mod text;
+mod walk;
+
+pub use held_out::is_held_out;
+
 use std::collections::BTreeMap;
 
 /// One file that became part of a document.
