@@ -10,3 +10,5 @@ mod bug;
 pub mod failure;
 pub mod output;
 pub mod program;
+pub mod sources;
+pub mod tokenizer;

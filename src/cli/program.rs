@@ -1,7 +1,7 @@
 //! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
 
 use crate::cli::failure::Failure;
-use crate::cli::{bug, output};
+use crate::cli::{bug, output, tokenizer};
 use crate::fault::AnyFault;
 use clap::Parser;
 use std::process::ExitCode;
@@ -23,11 +23,15 @@ pub struct Cli {
 
 /// The subcommands, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    TrainTokenizer(tokenizer::Args),
+}
 
 impl Command {
     fn run(self) -> Result<(), AnyFault> {
-        match self {}
+        match self {
+            Self::TrainTokenizer(args) => tokenizer::run(args),
+        }
     }
 }
 
