@@ -24,6 +24,7 @@ pub struct Cli {
 /// The subcommands, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Train a byte-level BPE tokenizer on text found on this machine.
     TrainTokenizer(tokenizer::Args),
 }
 

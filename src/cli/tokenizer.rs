@@ -10,6 +10,7 @@ use crate::data::tokenizer::train::train_bpe;
 use crate::fault::AnyFault;
 use rayon::prelude::*;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Train a byte-level BPE tokenizer on text found on this machine.
@@ -81,7 +82,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     }
     let io = |error| DataError::io("write", path, error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io)?;
+    // Temporary files are private by default; this one is published, with whatever the umask leaves.
+    let mode = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .permissions(mode)
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     file.persist_noclobber(path).map_err(|error| io(error.error))?;
@@ -110,7 +116,6 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Coded;
 
     #[test]
     fn sizes_are_powers_of_a_thousand() {
