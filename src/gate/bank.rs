@@ -91,6 +91,11 @@ impl GateBank {
 }
 
 impl GateSample {
+    /// Wraps row-major samples.
+    pub fn new(num_kv_heads: usize, samples: Vec<Sample>) -> Self {
+        Self { num_kv_heads, samples }
+    }
+
     /// The gates of one layer.
     pub fn layer(&self, layer: usize) -> Vec<f64> {
         let start = layer * self.num_kv_heads;

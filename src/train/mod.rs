@@ -1,1 +1,6 @@
 //! The training procedure: steps, optimizers, run directory.
+//!
+//! **Invariant:** training never imports inference or evaluation; what to measure during a run is put together in `cli`.
+
+pub mod gate_trainer;
+pub mod optimizer;
