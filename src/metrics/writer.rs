@@ -1,0 +1,110 @@
+//! One call to every sink of a run.
+
+use super::error::MetricsError;
+use super::heatmap::Heatmap;
+use super::jsonl::JsonlSink;
+use super::record::Record;
+use super::tag;
+use super::tensorboard::{self, TensorBoardSink};
+use std::path::Path;
+
+/// The metrics of one run directory.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    jsonl: JsonlSink,
+    tensorboard: TensorBoardSink,
+    num_orphans: usize,
+}
+
+impl MetricsWriter {
+    /// Opens `metrics.jsonl` and a new TensorBoard file in `run_dir`, to continue after `resume_step` (0 for a new run).
+    ///
+    /// # Errors
+    /// [`MetricsError::Io`] for `metrics.jsonl`; TensorBoard's failures become a warning.
+    pub fn open(run_dir: &Path, resume_step: u64) -> Result<Self, MetricsError> {
+        let (jsonl, num_orphans) = JsonlSink::open(run_dir, resume_step)?;
+        let tensorboard = TensorBoardSink::open(run_dir.join(tensorboard::DIR_NAME), resume_step);
+        Ok(Self {
+            jsonl,
+            tensorboard,
+            num_orphans,
+        })
+    }
+
+    /// Lines of steps to be done again that were moved to `metrics.orphan.jsonl`.
+    pub fn num_orphans(&self) -> usize {
+        self.num_orphans
+    }
+
+    /// Writes one record; adds [`tag::DROPPED_EVENTS`] once events were lost.
+    ///
+    /// # Errors
+    /// [`MetricsError::Io`].
+    pub fn record(&mut self, mut record: Record) -> Result<(), MetricsError> {
+        self.tensorboard.record(&record);
+        let num_dropped = u32::try_from(self.tensorboard.num_dropped()).unwrap_or(u32::MAX);
+        if num_dropped > 0 {
+            record.scalar(tag::DROPPED_EVENTS, f64::from(num_dropped));
+        }
+        self.jsonl.record(&record)
+    }
+
+    /// Writes the distribution of values, to TensorBoard only.
+    pub fn histogram(&mut self, step: u64, tag: &str, values: &[f32]) {
+        self.tensorboard.histogram(step, tag, values);
+    }
+
+    /// Draws values in [0, 1] of all heads, to TensorBoard only.
+    ///
+    /// # Errors
+    /// [`MetricsError::Png`].
+    pub fn heatmap(
+        &mut self,
+        step: u64,
+        tag: &str,
+        heatmap: &Heatmap<'_>,
+    ) -> Result<(), MetricsError> {
+        self.tensorboard.picture(step, tag, heatmap.picture()?);
+        Ok(())
+    }
+
+    /// Makes every record durable; called before a checkpoint that covers them.
+    ///
+    /// # Errors
+    /// [`MetricsError::Io`].
+    pub fn sync(&self) -> Result<(), MetricsError> {
+        self.jsonl.sync()
+    }
+
+    /// The first TensorBoard failure, once.
+    pub fn take_warning(&mut self) -> Option<String> {
+        self.tensorboard.take_warning()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::jsonl;
+
+    #[test]
+    fn lost_events_are_counted_in_the_record_and_stop_nothing() {
+        let run = tempfile::tempdir().unwrap();
+        std::fs::write(run.path().join(tensorboard::DIR_NAME), "a file").unwrap();
+        let mut writer = MetricsWriter::open(run.path(), 0).unwrap();
+        for step in 1..=2 {
+            let mut record = Record::new(step);
+            record.scalar(tag::LOSS_LM, 1.5);
+            writer.record(record).unwrap();
+        }
+        writer.sync().unwrap();
+        assert!(writer.take_warning().is_some());
+        let records = jsonl::read(&run.path().join(jsonl::FILE_NAME)).unwrap();
+        let dropped: Vec<Option<f64>> = records
+            .iter()
+            .map(|record| record.value(tag::DROPPED_EVENTS))
+            .collect();
+        assert_eq!(dropped, [Some(2.0), Some(3.0)]);
+        assert_eq!(records[1].value(tag::LOSS_LM), Some(1.5));
+    }
+}
