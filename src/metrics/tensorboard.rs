@@ -33,7 +33,7 @@ pub struct TensorBoardSink {
 impl TensorBoardSink {
     /// Starts a new event file in `dir`, to continue after `resume_step` (0 for a new run).
     ///
-    /// A resumed run's file begins with a session start, which tells readers to forget points of later steps.
+    /// Every file begins with a session start: the second one and later ones tell readers to forget points of later steps.
     pub fn open(dir: impl Into<PathBuf>, resume_step: u64) -> Self {
         let mut sink = Self {
             dir: dir.into(),
@@ -45,14 +45,12 @@ impl TensorBoardSink {
             Ok(file) => sink.file = Some(file),
             Err(error) => sink.drop_event(&error),
         }
-        if resume_step > 0 {
-            let mut start = SessionLog::new();
-            start.set_status(SessionLog_SessionStatus::START);
-            let mut event = Event::new();
-            event.set_session_log(start);
-            // Readers forget the step named here too, and the last finished step must stay.
-            sink.write(event, resume_step + 1);
-        }
+        let mut start = SessionLog::new();
+        start.set_status(SessionLog_SessionStatus::START);
+        let mut event = Event::new();
+        event.set_session_log(start);
+        // Readers forget the step named here too, and the last finished step must stay.
+        sink.write(event, resume_step + 1);
         sink
     }
 
@@ -262,14 +260,19 @@ mod tests {
         let files = files(dir.path());
         let first = events(&files[0]);
         assert_eq!(first[0].get_file_version(), "brain.Event:2");
-        assert_eq!(first[1].get_summary().get_value().len(), 1);
         assert_eq!(
-            first[1].get_summary().get_value()[0]
+            first[1].get_session_log().get_status(),
+            SessionLog_SessionStatus::START,
+            "readers ignore the first one"
+        );
+        assert_eq!(first[2].get_summary().get_value().len(), 1);
+        assert_eq!(
+            first[2].get_summary().get_value()[0]
                 .get_simple_value()
                 .to_bits(),
             2.5_f32.to_bits()
         );
-        let image = first[3].get_summary().get_value()[0].get_image();
+        let image = first[4].get_summary().get_value()[0].get_image();
         assert_eq!((image.get_width(), image.get_height()), (24, 12));
         let second = events(&files[1]);
         assert_eq!(
@@ -308,6 +311,6 @@ mod tests {
         sink.record(&record);
         assert!(sink.take_warning().unwrap().contains("events"));
         assert_eq!(sink.take_warning(), None);
-        assert_eq!(sink.num_dropped(), 2);
+        assert_eq!(sink.num_dropped(), 3);
     }
 }

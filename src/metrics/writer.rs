@@ -104,7 +104,7 @@ mod tests {
             .iter()
             .map(|record| record.value(tag::DROPPED_EVENTS))
             .collect();
-        assert_eq!(dropped, [Some(2.0), Some(3.0)]);
+        assert_eq!(dropped, [Some(3.0), Some(4.0)]);
         assert_eq!(records[1].value(tag::LOSS_LM), Some(1.5));
     }
 }
