@@ -9,3 +9,7 @@ pub mod arch;
 pub mod canonical;
 pub mod head_mask;
 pub mod provenance;
+pub mod rank;
+pub mod reference_order;
+pub mod rounding;
+pub mod soft_gate;
