@@ -1,0 +1,81 @@
+# Two commands, from a fresh clone with nothing set up: `make demo` and `make test`. Both may be repeated and interrupted.
+
+DATA := data/packed/quickstart
+RUN := checkpoints/runs/quickstart
+MODEL := checkpoints/tiny
+MASK := $(RUN)/masks/sparsity-0.50
+PRULONG := target/release/prulong
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test provision build bench fmt-check lint unit-tests doc-tests docs deny clean-demo
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+## ---- set-up
+
+provision: ## Put libtorch into .libtorch/ (nothing to do when it is there)
+	@.ci/provision
+
+build: provision ## Build the release program
+	cargo build --release
+
+## ---- the main job
+
+demo: build $(DATA)/index.json $(MASK)/mask.safetensors ## Train a head mask on text found on this machine and show what it keeps
+	$(PRULONG) eval --model $(MODEL) --mask $(MASK)/mask.safetensors --data $(DATA) --task recall --lengths 512,1024 --chunk 256
+	@echo
+	@echo "packed text   $(DATA)/"
+	@echo "the run       $(RUN)/ (config.toml, metrics.jsonl, log.txt; TensorBoard: $(RUN)/events)"
+	@echo "the head mask $(MASK)/"
+	@echo "again from the start: make clean-demo demo"
+
+$(DATA)/index.json: | build
+	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len 1024 --held-out 0.05 -o $(DATA)
+
+# A run that was interrupted goes on where it stopped.
+$(MASK)/mask.safetensors: | build $(DATA)/index.json
+	$(PRULONG) train --config configs/quickstart.toml --run-dir $(RUN) --resume auto
+	$(PRULONG) export-mask $(RUN) --sparsity 0.5 -o $(MASK)
+
+clean-demo: ## Remove what `make demo` made, except the build
+	rm -rf $(DATA) $(RUN)
+
+## ---- the checks
+
+test: provision fmt-check lint unit-tests doc-tests docs deny ## Check format, lints, tests and docs
+	@echo "all checks passed"
+
+# One thread per test process: two cores are shared by several of them, and sums keep their order.
+unit-tests doc-tests: export OMP_NUM_THREADS := 1
+unit-tests doc-tests: export INSTA_UPDATE := no
+
+fmt-check:
+	cargo fmt --check
+
+lint: provision
+	cargo clippy --all-targets --quiet -- -D warnings
+
+unit-tests: provision
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		echo "cargo nextest run"; cargo nextest run; \
+	else \
+		echo "cargo test (cargo-nextest is not installed)"; cargo test --all-targets --no-fail-fast; \
+	fi
+
+doc-tests: provision
+	cargo test --doc --quiet
+
+docs: provision
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+deny:
+	@if cargo deny --version >/dev/null 2>&1; then \
+		echo "cargo deny check"; cargo deny check; \
+	else \
+		echo "cargo deny: not installed, not run"; \
+	fi
+
+bench: provision ## Run the benchmarks
+	cargo bench
