@@ -1,0 +1,81 @@
+//! What can stop a training run.
+
+use crate::fault::{Coded, Kind};
+
+/// Errors of the training procedure itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A loss or gradient is NaN or infinite; the update was not applied.
+    #[error("{what} is not finite at step {step}")]
+    NotFinite {
+        /// Loss, gate gradients or weight gradients.
+        what: &'static str,
+        /// Optimizer steps finished before.
+        step: u64,
+    },
+    /// A signal asked to stop; everything up to `step` is saved.
+    #[error("interrupted after step {step}; a checkpoint is saved")]
+    Interrupted {
+        /// Optimizer steps finished.
+        step: u64,
+    },
+    /// A checkpoint lacks something this run needs.
+    #[error("checkpoint of step {step} has no usable `{name}`")]
+    State {
+        /// The checkpoint's step.
+        step: u64,
+        /// The missing or misshapen vector.
+        name: String,
+    },
+    /// Tokens per step cannot be met by whole rows.
+    #[error("optimizer.tokens_per_step = {tokens_per_step} is not a multiple of the row length {row_len}")]
+    Batch {
+        /// What the configuration asks for.
+        tokens_per_step: u64,
+        /// Tokens of one row.
+        row_len: u64,
+    },
+    /// Model and mask or data do not fit together.
+    #[error("{what}: found {found}, the model needs {needed}")]
+    Mismatch {
+        /// Which quantity.
+        what: &'static str,
+        /// What was found.
+        found: String,
+        /// What fits.
+        needed: String,
+    },
+}
+
+impl Coded for TrainError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFinite { .. } => "num.not_finite",
+            Self::Interrupted { .. } => "run.interrupted",
+            Self::State { .. } => "ckpt.state",
+            Self::Batch { .. } => "config.batch",
+            Self::Mismatch { .. } => "train.mismatch",
+        }
+    }
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFinite { .. } => Kind::Numerical,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            _ => Kind::Input,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFinite { .. } => {
+                Some("lower the learning rate; the last checkpoint is intact".to_owned())
+            }
+            Self::Interrupted { .. } => Some("run the same command again to continue".to_owned()),
+            Self::Batch { tokens_per_step, row_len } if *row_len > 0 => {
+                let below = (tokens_per_step / row_len).max(1) * row_len;
+                Some(format!("use {below} or {}", below + row_len))
+            }
+            _ => None,
+        }
+    }
+}
