@@ -98,7 +98,13 @@ fn default_rust_books() -> PathBuf {
         name.to_string_lossy().starts_with("stable")
     };
     found.sort_by_key(|path| (!is_stable(path), path.clone()));
-    let docs = |toolchain: &Path| toolchain.join("share").join("doc").join("rust").join("html");
+    let docs = |toolchain: &Path| {
+        toolchain
+            .join("share")
+            .join("doc")
+            .join("rust")
+            .join("html")
+    };
     found
         .iter()
         .map(|toolchain| docs(toolchain))
@@ -136,7 +142,12 @@ mod tests {
 
     #[test]
     fn paths_reach_their_source() {
-        for text in ["crates=/nowhere", "rust-books=/nowhere", "text=/nowhere", "text-dirs=/nowhere"] {
+        for text in [
+            "crates=/nowhere",
+            "rust-books=/nowhere",
+            "text=/nowhere",
+            "text-dirs=/nowhere",
+        ] {
             let error = open_sources(&[text.parse().unwrap()]).err().unwrap();
             assert_eq!(error.code(), "data.source_missing");
             assert!(error.to_string().contains("/nowhere"), "{error}");

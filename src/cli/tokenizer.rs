@@ -81,7 +81,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
         Err(error) => return Err(DataError::io("read", path, error)),
     }
     let io = |error| DataError::io("write", path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     // Temporary files are private by default; this one is published, with whatever the umask leaves.
     let mode = std::fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new()
@@ -90,7 +92,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
         .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
-    file.persist_noclobber(path).map_err(|error| io(error.error))?;
+    file.persist_noclobber(path)
+        .map_err(|error| io(error.error))?;
     Ok(())
 }
 
@@ -147,6 +150,9 @@ mod tests {
         let first = std::fs::read(folder.path().join("tokenizer.json")).unwrap();
         train(270).unwrap();
         assert_eq!(train(271).unwrap_err().code(), "data.exists");
-        assert_eq!(std::fs::read(folder.path().join("tokenizer.json")).unwrap(), first);
+        assert_eq!(
+            std::fs::read(folder.path().join("tokenizer.json")).unwrap(),
+            first
+        );
     }
 }

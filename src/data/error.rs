@@ -116,7 +116,9 @@ pub enum DataError {
         problem: String,
     },
     /// A sequence is too short for what it must hold.
-    #[error("generator `{generator}` cannot make sequences of {len} tokens: it needs at least {min_len}")]
+    #[error(
+        "generator `{generator}` cannot make sequences of {len} tokens: it needs at least {min_len}"
+    )]
     GeneratorLength {
         /// The generator's kind.
         generator: &'static str,
@@ -175,7 +177,9 @@ impl Coded for DataError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::SourceMissing { remedy, .. } => Some(remedy.clone()),
-            Self::Utf8 { .. } => Some("convert the file to UTF-8, for example with iconv".to_owned()),
+            Self::Utf8 { .. } => {
+                Some("convert the file to UTF-8, for example with iconv".to_owned())
+            }
             Self::TokenizerMissing { .. } => Some(
                 "pass the path of a Hugging Face `tokenizer.json`, or make one with \
                  `prulong train-tokenizer`"
@@ -187,7 +191,8 @@ impl Coded for DataError {
                     .to_owned(),
             ),
             Self::TokenizerSpecial { .. } => Some(
-                "name `bos_token` and `eos_token` in a `tokenizer_config.json` beside it".to_owned(),
+                "name `bos_token` and `eos_token` in a `tokenizer_config.json` beside it"
+                    .to_owned(),
             ),
             Self::TokenizerVocab { .. } => {
                 Some("use the `tokenizer.json` that belongs to the model".to_owned())

@@ -93,7 +93,10 @@ impl GateBank {
 impl GateSample {
     /// Wraps row-major samples.
     pub fn new(num_kv_heads: usize, samples: Vec<Sample>) -> Self {
-        Self { num_kv_heads, samples }
+        Self {
+            num_kv_heads,
+            samples,
+        }
     }
 
     /// The gates of one layer.

@@ -11,7 +11,15 @@ use tch::{Device, Kind, Tensor};
 pub struct Targets {
     rows: Tensor,
     tokens: Tensor,
+    weights: Option<Tensor>,
     num_valid: i64,
+}
+
+/// One chunk of targets.
+struct Chunk {
+    rows: Tensor,
+    tokens: Tensor,
+    weights: Option<Tensor>,
 }
 
 impl Targets {
@@ -31,6 +39,22 @@ impl Targets {
             num_valid: i64::try_from(rows.len()).unwrap_or(i64::MAX),
             rows: Tensor::from_slice(&rows).to_device(device),
             tokens: Tensor::from_slice(&tokens).to_device(device),
+            weights: None,
+        }
+    }
+
+    /// As [`Self::from_labels`], with a weight per token: predicting token `i` counts `weights[i]` times.
+    pub fn weighted(labels: &[i64], weights: &[f32], device: Device) -> Self {
+        let valid = labels
+            .iter()
+            .zip(weights)
+            .skip(1)
+            .filter(|(label, _)| **label >= 0);
+        let weights: Vec<f32> = valid.map(|(_, weight)| *weight).collect();
+        let weights = Some(Tensor::from_slice(&weights).to_device(device));
+        Self {
+            weights,
+            ..Self::from_labels(labels, device)
         }
     }
 
@@ -64,7 +88,7 @@ impl Head<'_> {
     /// `hidden` `[T, C]`, after the final norm.
     pub fn nll(&self, hidden: &Tensor, targets: &Targets) -> Vec<f64> {
         let mut nll = Vec::new();
-        for (rows, tokens) in self.chunks(targets) {
+        for Chunk { rows, tokens, .. } in self.chunks(targets) {
             let (losses, _) = self.chunk(&hidden.index_select(0, &rows), &tokens);
             let losses = losses.to_kind(Kind::Double).to_device(Device::Cpu);
             nll.extend(Vec::<f64>::try_from(losses).unwrap_or_default());
@@ -72,7 +96,7 @@ impl Head<'_> {
         nll
     }
 
-    /// Sum of the cross-entropy, and the gradient of `token_weight *` that sum by `hidden`.
+    /// Weighted sum of the cross-entropy, and the gradient of `token_weight *` that sum by `hidden`.
     ///
     /// # Shapes
     /// `hidden` `[T, C]`; `weight_grad` `[V, C]` is added to. Returns the gradient `[T, C]` in the dtype of `hidden`.
@@ -88,9 +112,18 @@ impl Head<'_> {
     ) -> (f64, Tensor) {
         let mut total = 0.0;
         let mut dhidden = hidden.zeros_like();
-        for (rows, tokens) in self.chunks(targets) {
+        for Chunk {
+            rows,
+            tokens,
+            weights,
+        } in self.chunks(targets)
+        {
             let h = hidden.index_select(0, &rows);
-            let (losses, mut probabilities) = self.chunk(&h, &tokens);
+            let (mut losses, mut probabilities) = self.chunk(&h, &tokens);
+            let weights = weights.map(|weights| weights.to_kind(losses.kind()));
+            if let Some(weights) = &weights {
+                losses *= weights;
+            }
             total += losses.sum(Kind::Double).double_value(&[]);
             let tokens = tokens.unsqueeze(-1);
             let _ = probabilities.scatter_add_(
@@ -98,6 +131,9 @@ impl Head<'_> {
                 &tokens,
                 &Tensor::full(tokens.size(), -1.0, (probabilities.kind(), h.device())),
             );
+            if let Some(weights) = &weights {
+                probabilities *= weights.unsqueeze(-1);
+            }
             let dlogits = (probabilities * token_weight).to_kind(h.kind());
             let _ = dhidden.index_copy_(0, &rows, &linear::input_grad(&dlogits, self.weight));
             linear::add_weight_grad(weight_grad.as_deref_mut(), &dlogits, &h);
@@ -115,17 +151,19 @@ impl Head<'_> {
         (losses, (logits - lse).exp_())
     }
 
-    fn chunks(&self, targets: &Targets) -> Vec<(Tensor, Tensor)> {
+    fn chunks(&self, targets: &Targets) -> Vec<Chunk> {
         let len = self.chunk_len.max(1);
         let step = usize::try_from(len).unwrap_or(1);
         (0..targets.num_valid)
             .step_by(step)
             .map(|start| {
                 let len = len.min(targets.num_valid - start);
-                (
-                    targets.rows.narrow(0, start, len),
-                    targets.tokens.narrow(0, start, len),
-                )
+                let part = |x: &Tensor| x.narrow(0, start, len);
+                Chunk {
+                    rows: part(&targets.rows),
+                    tokens: part(&targets.tokens),
+                    weights: targets.weights.as_ref().map(part),
+                }
             })
             .collect()
     }

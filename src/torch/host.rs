@@ -7,7 +7,11 @@ use tch::{Device, Kind, Tensor};
 /// # Shapes
 /// Any.
 pub fn to_f32(tensor: &Tensor) -> Vec<f32> {
-    let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let flat = tensor
+        .detach()
+        .to_device(Device::Cpu)
+        .to_kind(Kind::Float)
+        .contiguous();
     Vec::<f32>::try_from(flat.flatten(0, -1)).unwrap_or_default()
 }
 
@@ -16,8 +20,13 @@ pub fn to_f32(tensor: &Tensor) -> Vec<f32> {
 /// # Shapes
 /// `values` has the product of `shape` elements.
 pub fn from_f32(values: &[f32], shape: &[usize], device: Device) -> Tensor {
-    let shape: Vec<i64> = shape.iter().filter_map(|len| i64::try_from(*len).ok()).collect();
-    Tensor::from_slice(values).view(shape.as_slice()).to_device(device)
+    let shape: Vec<i64> = shape
+        .iter()
+        .filter_map(|len| i64::try_from(*len).ok())
+        .collect();
+    Tensor::from_slice(values)
+        .view(shape.as_slice())
+        .to_device(device)
 }
 
 /// The shape of a tensor as counts.
@@ -25,7 +34,11 @@ pub fn from_f32(values: &[f32], shape: &[usize], device: Device) -> Tensor {
 /// # Shapes
 /// Any.
 pub fn shape_of(tensor: &Tensor) -> Vec<usize> {
-    tensor.size().iter().filter_map(|len| usize::try_from(*len).ok()).collect()
+    tensor
+        .size()
+        .iter()
+        .filter_map(|len| usize::try_from(*len).ok())
+        .collect()
 }
 
 /// Sum of squares of all values, in f64.

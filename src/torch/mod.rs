@@ -13,6 +13,7 @@ pub mod error;
 pub mod abi;
 pub mod cuda;
 pub mod dtype;
+pub mod host;
 pub mod shim;
 pub mod threads;
 

@@ -29,7 +29,9 @@ pub enum TrainError {
         name: String,
     },
     /// Tokens per step cannot be met by whole rows.
-    #[error("optimizer.tokens_per_step = {tokens_per_step} is not a multiple of the row length {row_len}")]
+    #[error(
+        "optimizer.tokens_per_step = {tokens_per_step} is not a multiple of the row length {row_len}"
+    )]
     Batch {
         /// What the configuration asks for.
         tokens_per_step: u64,
@@ -71,7 +73,10 @@ impl Coded for TrainError {
                 Some("lower the learning rate; the last checkpoint is intact".to_owned())
             }
             Self::Interrupted { .. } => Some("run the same command again to continue".to_owned()),
-            Self::Batch { tokens_per_step, row_len } if *row_len > 0 => {
+            Self::Batch {
+                tokens_per_step,
+                row_len,
+            } if *row_len > 0 => {
                 let below = (tokens_per_step / row_len).max(1) * row_len;
                 Some(format!("use {below} or {}", below + row_len))
             }

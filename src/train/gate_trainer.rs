@@ -36,7 +36,10 @@ pub struct GateGrads {
 impl GateGrads {
     /// Zeros for `num_gates` gates.
     pub fn zeros(num_gates: usize) -> Self {
-        Self { log_alpha: vec![0.0; num_gates], lambdas: [0.0; 2] }
+        Self {
+            log_alpha: vec![0.0; num_gates],
+            lambdas: [0.0; 2],
+        }
     }
 
     /// Adds one micro-batch: dL/dz of its cross-entropy share, and `share` of its penalty.
@@ -52,12 +55,19 @@ impl GateGrads {
 
     /// Sum of squares, for the global gradient norm.
     pub fn square_sum(&self) -> f64 {
-        self.log_alpha.iter().chain(&self.lambdas).map(|grad| grad * grad).sum()
+        self.log_alpha
+            .iter()
+            .chain(&self.lambdas)
+            .map(|grad| grad * grad)
+            .sum()
     }
 
     /// Whether every gradient is a number.
     pub fn is_finite(&self) -> bool {
-        self.log_alpha.iter().chain(&self.lambdas).all(|grad| grad.is_finite())
+        self.log_alpha
+            .iter()
+            .chain(&self.lambdas)
+            .all(|grad| grad.is_finite())
     }
 }
 
@@ -81,7 +91,13 @@ impl GateTrainer {
     pub fn new(bank: GateBank, linear_term: LinearTerm) -> Self {
         let gate_moments = HostAdamW::new(bank.log_alpha().len());
         let multipliers = Multipliers::default();
-        Self { bank, multipliers, gate_moments, lambda_moments: HostAdamW::new(2), linear_term }
+        Self {
+            bank,
+            multipliers,
+            gate_moments,
+            lambda_moments: HostAdamW::new(2),
+            linear_term,
+        }
     }
 
     /// Applies `grads`, scaled by `clip`, with every rate multiplied by `multiplier`; `step` counts from 1.
@@ -93,7 +109,10 @@ impl GateTrainer {
         settings: AdamSettings,
         rates: GateRates,
     ) {
-        let rate = |rate: Rate| Rate { lr: rate.lr * multiplier, ..rate };
+        let rate = |rate: Rate| Rate {
+            lr: rate.lr * multiplier,
+            ..rate
+        };
         let gate_grads: Vec<f64> = grads.log_alpha.iter().map(|grad| grad * clip).collect();
         self.gate_moments.update(
             self.bank.log_alpha_mut(),
@@ -105,9 +124,17 @@ impl GateTrainer {
         // Ascent: the optimizer descends on negated gradients; decay still shrinks.
         let ascent = grads.lambdas.map(|grad| -grad * clip);
         let mut lambdas = [self.multipliers.lambda_1, self.multipliers.lambda_2];
-        self.lambda_moments.update(&mut lambdas, &ascent, step, settings, rate(rates.lambdas));
-        let lambda_1 = if self.linear_term == LinearTerm::On { lambdas[0] } else { 0.0 };
-        self.multipliers = Multipliers { lambda_1, lambda_2: lambdas[1] };
+        self.lambda_moments
+            .update(&mut lambdas, &ascent, step, settings, rate(rates.lambdas));
+        let lambda_1 = if self.linear_term == LinearTerm::On {
+            lambdas[0]
+        } else {
+            0.0
+        };
+        self.multipliers = Multipliers {
+            lambda_1,
+            lambda_2: lambdas[1],
+        };
     }
 
     /// Everything that changes during training.
@@ -116,7 +143,10 @@ impl GateTrainer {
             ("gates.log_alpha", self.bank.log_alpha().to_vec()),
             ("gates.first_moment", self.gate_moments.first.clone()),
             ("gates.second_moment", self.gate_moments.second.clone()),
-            ("lambdas.value", vec![self.multipliers.lambda_1, self.multipliers.lambda_2]),
+            (
+                "lambdas.value",
+                vec![self.multipliers.lambda_1, self.multipliers.lambda_2],
+            ),
             ("lambdas.first_moment", self.lambda_moments.first.clone()),
             ("lambdas.second_moment", self.lambda_moments.second.clone()),
         ]
@@ -137,7 +167,10 @@ impl GateTrainer {
         self.lambda_moments.first = read("lambdas.first_moment", 2)?;
         self.lambda_moments.second = read("lambdas.second_moment", 2)?;
         let lambdas = read("lambdas.value", 2)?;
-        self.multipliers = Multipliers { lambda_1: lambdas[0], lambda_2: lambdas[1] };
+        self.multipliers = Multipliers {
+            lambda_1: lambdas[0],
+            lambda_2: lambdas[1],
+        };
         self.bank = GateBank::new(self.bank.num_kv_heads(), log_alpha);
         Ok(())
     }
@@ -159,24 +192,86 @@ mod tests {
     const NOISE: [f64; 4] = [0.5, 0.3, 0.6, 0.5];
 
     fn close(found: f64, golden: f64, what: &str) {
-        assert!((found - golden).abs() <= 6e-9, "{what}: {found} against {golden}");
+        assert!(
+            (found - golden).abs() <= 6e-9,
+            "{what}: {found} against {golden}"
+        );
     }
 
     /// One line of the golden trace: k, lr, t, s, reg, norm, gates after, multipliers after.
     type Line = (u64, f64, f64, f64, f64, f64, [f64; 4], [f64; 2]);
 
     const GOLDEN: [Line; 6] = [
-        (0, 0.0, 0.0, 0.493_513_12, 0.0, 0.550_340_19, [4.0, 1.0, -0.5, -3.0], [0.0, 0.0]),
-        (1, 0.5, 0.0875, 0.493_513_12, 0.0, 0.438_202_09, [3.8, 0.95, -0.475, -2.85], [0.496_331_17, 0.488_317_53]),
-        (2, 1.0, 0.175, 0.496_284_40, 0.209_869_39, 0.361_037_20, [3.42, 1.478_222_97, 0.195_722_97, -2.565], [1.424_371_61, 1.371_930_40]),
-        (3, 0.962_320, 0.2625, 0.370_488_88, 0.169_815_20, 0.247_799_42, [3.090_886_43, 2.050_187_71, 0.889_940_54, -2.318_164_83], [2.143_365_17, 2.005_400_14]),
-        (4, 0.855_018, 0.35, 0.279_989_29, -0.140_229_05, 0.153_980_85, [2.826_610_12, 2.567_969_61, 1.499_837_12, -2.119_957_59], [2.561_471_68, 2.423_911_39]),
-        (9, 0.047_680, 0.7, 0.25, -0.477_018_16, 0.493_463_52, [2.369_838_68, 3.168_569_82, 2.262_657_33, -1.777_379_01], [2.444_213_76, 3.171_913_67]),
+        (
+            0,
+            0.0,
+            0.0,
+            0.493_513_12,
+            0.0,
+            0.550_340_19,
+            [4.0, 1.0, -0.5, -3.0],
+            [0.0, 0.0],
+        ),
+        (
+            1,
+            0.5,
+            0.0875,
+            0.493_513_12,
+            0.0,
+            0.438_202_09,
+            [3.8, 0.95, -0.475, -2.85],
+            [0.496_331_17, 0.488_317_53],
+        ),
+        (
+            2,
+            1.0,
+            0.175,
+            0.496_284_40,
+            0.209_869_39,
+            0.361_037_20,
+            [3.42, 1.478_222_97, 0.195_722_97, -2.565],
+            [1.424_371_61, 1.371_930_40],
+        ),
+        (
+            3,
+            0.962_320,
+            0.2625,
+            0.370_488_88,
+            0.169_815_20,
+            0.247_799_42,
+            [3.090_886_43, 2.050_187_71, 0.889_940_54, -2.318_164_83],
+            [2.143_365_17, 2.005_400_14],
+        ),
+        (
+            4,
+            0.855_018,
+            0.35,
+            0.279_989_29,
+            -0.140_229_05,
+            0.153_980_85,
+            [2.826_610_12, 2.567_969_61, 1.499_837_12, -2.119_957_59],
+            [2.561_471_68, 2.423_911_39],
+        ),
+        (
+            9,
+            0.047_680,
+            0.7,
+            0.25,
+            -0.477_018_16,
+            0.493_463_52,
+            [2.369_838_68, 3.168_569_82, 2.262_657_33, -1.777_379_01],
+            [2.444_213_76, 3.171_913_67],
+        ),
     ];
 
     #[test]
     fn ten_steps_follow_the_golden_trace() {
-        let lr = LrSchedule { num_steps: 10, warmup_ratio: 0.2, min_ratio: 0.01, shape: LrShape::Cosine };
+        let lr = LrSchedule {
+            num_steps: 10,
+            warmup_ratio: 0.2,
+            min_ratio: 0.01,
+            shape: LrShape::Cosine,
+        };
         let sparsity = SparsitySchedule {
             start: 0.0,
             end: 0.7,
@@ -184,23 +279,46 @@ mod tests {
             shape: SparsityShape::Linear,
             num_steps: 10,
         };
-        let settings = AdamSettings { betas: [0.9, 0.95], eps: 1e-8 };
-        let rate = Rate { lr: 1.0, weight_decay: 0.1 };
-        let rates = GateRates { gates: rate, lambdas: rate };
+        let settings = AdamSettings {
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+        };
+        let rate = Rate {
+            lr: 1.0,
+            weight_decay: 0.1,
+        };
+        let rates = GateRates {
+            gates: rate,
+            lambdas: rate,
+        };
         let bank = GateBank::new(4, vec![4.0, 1.0, -0.5, -3.0]);
         let mut trainer = GateTrainer::new(bank, LinearTerm::On);
         for k in 0..10 {
-            let drawn: Vec<Sample> =
-                NOISE.iter().zip(trainer.bank.log_alpha()).map(|(u, a)| sample(*u, *a)).collect();
+            let drawn: Vec<Sample> = NOISE
+                .iter()
+                .zip(trainer.bank.log_alpha())
+                .map(|(u, a)| sample(*u, *a))
+                .collect();
             let drawn = GateSample::new(4, drawn);
             let target = sparsity.target(k);
-            let term =
-                penalty(&trainer.bank, &drawn, Constraint::Sampled, trainer.multipliers, target);
+            let term = penalty(
+                &trainer.bank,
+                &drawn,
+                Constraint::Sampled,
+                trainer.multipliers,
+                target,
+            );
             let mut grads = GateGrads::zeros(4);
             grads.add(&drawn, &[0.0; 4], &term, 1.0);
             let norm = grads.square_sum().sqrt();
             let multiplier = lr.multiplier(k);
-            trainer.update(&grads, (clip_factor(norm, 1.0), multiplier), k + 1, settings, rates);
+            trainer.update(
+                &grads,
+                (clip_factor(norm, 1.0), multiplier),
+                k + 1,
+                settings,
+                rates,
+            );
             if let Some(golden) = GOLDEN.iter().find(|line| line.0 == k) {
                 assert!((multiplier - golden.1).abs() < 6e-7);
                 close(target, golden.2, "target");
@@ -219,16 +337,44 @@ mod tests {
     fn state_restores_bit_for_bit_and_reports_what_is_missing() {
         let bank = GateBank::reset(2, 3, (4.0, 0.5), 1);
         let mut trainer = GateTrainer::new(bank.clone(), LinearTerm::On);
-        let key = NoiseKey { seed: 1, step: 0, micro_batch: 0 };
+        let key = NoiseKey {
+            seed: 1,
+            step: 0,
+            micro_batch: 0,
+        };
         let mut grads = GateGrads::zeros(6);
-        let term = penalty(&bank, &bank.sample(key), Constraint::Expected, Multipliers::default(), 0.5);
+        let term = penalty(
+            &bank,
+            &bank.sample(key),
+            Constraint::Expected,
+            Multipliers::default(),
+            0.5,
+        );
         grads.add(&bank.sample(key), &[0.1; 6], &term, 1.0);
-        let settings = AdamSettings { betas: [0.9, 0.95], eps: 1e-8 };
-        let rate = Rate { lr: 0.3, weight_decay: 0.1 };
-        trainer.update(&grads, (1.0, 1.0), 1, settings, GateRates { gates: rate, lambdas: rate });
+        let settings = AdamSettings {
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+        };
+        let rate = Rate {
+            lr: 0.3,
+            weight_decay: 0.1,
+        };
+        trainer.update(
+            &grads,
+            (1.0, 1.0),
+            1,
+            settings,
+            GateRates {
+                gates: rate,
+                lambdas: rate,
+            },
+        );
         let saved = trainer.state();
         let get = |name: &str| {
-            saved.iter().find(|(saved, _)| *saved == name).map(|(_, values)| values.clone())
+            saved
+                .iter()
+                .find(|(saved, _)| *saved == name)
+                .map(|(_, values)| values.clone())
         };
         let mut fresh = GateTrainer::new(bank.clone(), LinearTerm::On);
         fresh.restore(get).unwrap();
@@ -240,10 +386,28 @@ mod tests {
     #[test]
     fn without_the_linear_term_lambda_1_stays_zero() {
         let mut trainer = GateTrainer::new(GateBank::new(1, vec![0.0]), LinearTerm::Off);
-        let grads = GateGrads { log_alpha: vec![0.0], lambdas: [0.5, 0.25] };
-        let rate = Rate { lr: 1.0, weight_decay: 0.0 };
-        let settings = AdamSettings { betas: [0.9, 0.95], eps: 1e-8 };
-        trainer.update(&grads, (1.0, 1.0), 1, settings, GateRates { gates: rate, lambdas: rate });
+        let grads = GateGrads {
+            log_alpha: vec![0.0],
+            lambdas: [0.5, 0.25],
+        };
+        let rate = Rate {
+            lr: 1.0,
+            weight_decay: 0.0,
+        };
+        let settings = AdamSettings {
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+        };
+        trainer.update(
+            &grads,
+            (1.0, 1.0),
+            1,
+            settings,
+            GateRates {
+                gates: rate,
+                lambdas: rate,
+            },
+        );
         assert_eq!(trainer.multipliers.lambda_1, 0.0);
         assert!(trainer.multipliers.lambda_2 > 0.9);
     }

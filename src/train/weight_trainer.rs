@@ -83,24 +83,43 @@ impl WeightTrainer {
             } else {
                 Rule::AdamW(AdamW::new(&master))
             };
-            Slot { name, weight: weight.shallow_clone(), master, rule }
+            Slot {
+                name,
+                weight: weight.shallow_clone(),
+                master,
+                rule,
+            }
         });
-        Self { slots: slots.collect(), settings }
+        Self {
+            slots: slots.collect(),
+            settings,
+        }
     }
 
     /// Applies gradients scaled by `clip`; `step` counts from 1.
     pub fn update(&mut self, grads: &ModelGrads, clip: f64, step: u64, rates: WeightRates) {
         let _guard = tch::no_grad_guard();
         for (slot, grad) in self.slots.iter_mut().zip(grads.tensors()) {
-            let grad = if clip < 1.0 { grad * clip } else { grad.shallow_clone() };
+            let grad = if clip < 1.0 {
+                grad * clip
+            } else {
+                grad.shallow_clone()
+            };
             match &mut slot.rule {
                 Rule::Muon(muon) => {
                     muon.update(&mut slot.master, &grad, self.settings.muon, rates.muon);
                 }
                 Rule::AdamW(adam) => {
                     let is_norm = slot.master.dim() == 1;
-                    let weight_decay = if is_norm { 0.0 } else { rates.adam.weight_decay };
-                    let rate = Rate { weight_decay, ..rates.adam };
+                    let weight_decay = if is_norm {
+                        0.0
+                    } else {
+                        rates.adam.weight_decay
+                    };
+                    let rate = Rate {
+                        weight_decay,
+                        ..rates.adam
+                    };
                     adam.update(&mut slot.master, &grad, step, self.settings.adam, rate);
                 }
             }

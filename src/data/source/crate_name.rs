@@ -42,7 +42,8 @@ fn is_number(text: &str) -> bool {
 
 /// Orders two versions by semantic-version precedence (build metadata last, as bytes, so that the order is total).
 pub(super) fn compare_versions(left: &str, right: &str) -> Ordering {
-    let ((left_core, left_pre), (right_core, right_pre)) = (core_and_pre(left), core_and_pre(right));
+    let ((left_core, left_pre), (right_core, right_pre)) =
+        (core_and_pre(left), core_and_pre(right));
     compare_dotted(left_core, right_core)
         .then_with(|| match (left_pre, right_pre) {
             (None, None) => Ordering::Equal,
@@ -100,13 +101,18 @@ mod tests {
     fn folders_split_at_the_version() {
         let check = |folder: &str, expected: Option<(&str, &str)>| {
             let parsed = CrateName::parse(folder);
-            let parsed = parsed.as_ref().map(|c| (c.name.as_str(), c.version.as_str()));
+            let parsed = parsed
+                .as_ref()
+                .map(|c| (c.name.as_str(), c.version.as_str()));
             assert_eq!(parsed, expected, "{folder}");
         };
         check("serde-1.0.228", Some(("serde", "1.0.228")));
         check("md-5-0.10.6", Some(("md-5", "0.10.6")));
         check("rand-0.9.0-alpha.1", Some(("rand", "0.9.0-alpha.1")));
-        check("zstd-sys-2.0.16+zstd.1.5.7", Some(("zstd-sys", "2.0.16+zstd.1.5.7")));
+        check(
+            "zstd-sys-2.0.16+zstd.1.5.7",
+            Some(("zstd-sys", "2.0.16+zstd.1.5.7")),
+        );
         check("src", None);
         check("-1.0.0", None);
         check("a-1.0", None);
@@ -115,8 +121,18 @@ mod tests {
     #[test]
     fn versions_order_as_semver_says() {
         let ascending = [
-            "0.9.9", "0.10.0", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2",
-            "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.0+a", "1.0.1", "99999999999999999999.0.0",
+            "0.9.9",
+            "0.10.0",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0-rc.1",
+            "1.0.0",
+            "1.0.0+a",
+            "1.0.1",
+            "99999999999999999999.0.0",
         ];
         for (i, left) in ascending.iter().enumerate() {
             for (j, right) in ascending.iter().enumerate() {

@@ -85,8 +85,9 @@ impl Crates {
             return Err(DataError::SourceMissing {
                 what: "unpacked crates",
                 path: root.to_path_buf(),
-                remedy: "run `cargo fetch` in a Rust project, or name another registry folder or source"
-                    .to_owned(),
+                remedy:
+                    "run `cargo fetch` in a Rust project, or name another registry folder or source"
+                        .to_owned(),
             });
         }
         let mut dropped = BTreeMap::new();
@@ -277,7 +278,8 @@ impl Source for Crates {
         };
         for file in &found.files {
             let path = found.root.join(&file.path);
-            let bytes = std::fs::read(&path).map_err(|error| DataError::io("read", &path, error))?;
+            let bytes =
+                std::fs::read(&path).map_err(|error| DataError::io("read", &path, error))?;
             // The scan saw text here; whoever rewrote the file since then made it something else.
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 count(&mut document.dropped_files, "not-utf8", 1);
@@ -286,7 +288,12 @@ impl Source for Crates {
             if file.path == "Cargo.toml" {
                 document.licence = licence(text).unwrap_or("unknown").to_owned();
             }
-            append_file(&mut document.text, &file.path, text, self.settings.file_header);
+            append_file(
+                &mut document.text,
+                &file.path,
+                text,
+                self.settings.file_header,
+            );
             document.files.push(FileRecord {
                 path: file.path.clone(),
                 bytes: bytes.len() as u64,
@@ -308,7 +315,10 @@ fn licence(manifest: &str) -> Option<&str> {
         if line.starts_with('[') {
             in_package = line == "[package]";
         }
-        let value = line.strip_prefix("license")?.trim_start().strip_prefix('=')?;
+        let value = line
+            .strip_prefix("license")?
+            .trim_start()
+            .strip_prefix('=')?;
         let value = value.trim().strip_prefix('"')?.split('"').next()?;
         (in_package && !value.is_empty()).then_some(value)
     })

@@ -39,7 +39,10 @@ mod tests {
         assert_eq!(held_out(0.0), 0);
         assert_eq!(held_out(1.0), ids.len());
         assert!((430..570).contains(&held_out(0.05)), "{}", held_out(0.05));
-        assert!(ids.iter().all(|id| !is_held_out(id, 0.05) || is_held_out(id, 0.1)));
+        assert!(
+            ids.iter()
+                .all(|id| !is_held_out(id, 0.05) || is_held_out(id, 0.1))
+        );
     }
 
     #[test]
@@ -50,7 +53,9 @@ mod tests {
         let expected = expected as f64 / 2.0_f64.powi(64);
         assert!((hash_fraction("serde-1.0.228") - expected).abs() < 1e-15);
         assert_eq!(
-            (0..80).filter(|i| is_held_out(&format!("doc{i}"), 0.05)).collect::<Vec<u32>>(),
+            (0..80)
+                .filter(|i| is_held_out(&format!("doc{i}"), 0.05))
+                .collect::<Vec<u32>>(),
             [3]
         );
     }

@@ -81,7 +81,8 @@ impl Text {
             if word.is_empty() {
                 continue;
             }
-            if self.pending_blank && !self.joined.is_empty() && !self.joined.ends_with(['\n', ' ']) {
+            if self.pending_blank && !self.joined.is_empty() && !self.joined.ends_with(['\n', ' '])
+            {
                 self.joined.push(' ');
             }
             self.pending_blank = false;
@@ -105,7 +106,10 @@ impl Text {
 }
 
 fn is_skipped(tag: &str) -> bool {
-    matches!(tag, "script" | "style" | "nav" | "svg" | "button" | "noscript" | "template")
+    matches!(
+        tag,
+        "script" | "style" | "nav" | "svg" | "button" | "noscript" | "template"
+    )
 }
 
 fn is_block(tag: &str) -> bool {
@@ -141,15 +145,22 @@ mod tests {
     use super::*;
 
     fn check(main: &str, expected: &str) {
-        let page = format!("<html><body><nav>menu</nav><main>{main}</main><p>foot</p></body></html>");
+        let page =
+            format!("<html><body><nav>menu</nav><main>{main}</main><p>foot</p></body></html>");
         assert_eq!(text_of_main(&page).unwrap(), expected);
     }
 
     #[test]
     fn blanks_collapse_outside_of_code_only() {
         check("<p>a   b\n  c</p><p>d</p>", "a b c\n\nd\n\n");
-        check("<pre><code>fn f() {\n    1\n}\n</code></pre>", "fn f() {\n    1\n}\n\n");
-        check("<p>in <code>x  y</code>, and<em> z</em></p>", "in x y, and z\n\n");
+        check(
+            "<pre><code>fn f() {\n    1\n}\n</code></pre>",
+            "fn f() {\n    1\n}\n\n",
+        );
+        check(
+            "<p>in <code>x  y</code>, and<em> z</em></p>",
+            "in x y, and z\n\n",
+        );
     }
 
     #[test]
@@ -163,13 +174,20 @@ mod tests {
     #[test]
     fn lists_tables_and_breaks_become_lines() {
         check("<ul><li>one</li><li>two</li></ul>", "one\ntwo\n\n");
-        check("<table><tr><th>k</th><th>v</th></tr><tr><td>1</td><td>2</td></tr></table>", "k v\n1 2\n\n");
+        check(
+            "<table><tr><th>k</th><th>v</th></tr><tr><td>1</td><td>2</td></tr></table>",
+            "k v\n1 2\n\n",
+        );
         check("<p>a<br>b</p>", "a\nb\n\n");
     }
 
     #[test]
     fn deep_nesting_and_pages_without_main_are_survived() {
-        let deep = format!("<main>{}x{}</main>", "<div>".repeat(20_000), "</div>".repeat(20_000));
+        let deep = format!(
+            "<main>{}x{}</main>",
+            "<div>".repeat(20_000),
+            "</div>".repeat(20_000)
+        );
         assert_eq!(text_of_main(&deep).unwrap(), "x\n\n");
         assert_eq!(text_of_main("<p>text</p>"), None);
         assert_eq!(text_of_main("<main> \n </main>"), None);

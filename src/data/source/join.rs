@@ -65,11 +65,25 @@ mod tests {
 
     #[test]
     fn manifest_and_readme_come_first_then_bytes_decide() {
-        let mut paths = ["src/lib.rs", "a.rs", "README.md", "Z.rs", "doc/README.md", "Cargo.toml"];
+        let mut paths = [
+            "src/lib.rs",
+            "a.rs",
+            "README.md",
+            "Z.rs",
+            "doc/README.md",
+            "Cargo.toml",
+        ];
         paths.sort_by(|left, right| compare_paths(left, right));
         assert_eq!(
             paths,
-            ["Cargo.toml", "README.md", "Z.rs", "a.rs", "doc/README.md", "src/lib.rs"]
+            [
+                "Cargo.toml",
+                "README.md",
+                "Z.rs",
+                "a.rs",
+                "doc/README.md",
+                "src/lib.rs"
+            ]
         );
     }
 

@@ -28,11 +28,13 @@ impl RustBooks {
     /// # Errors
     /// [`DataError::SourceMissing`] if there is no book, [`DataError::Io`] if a folder cannot be read.
     pub fn scan(root: &Path) -> Result<Self, DataError> {
-        let missing = || DataError::SourceMissing {
+        let missing = || {
+            DataError::SourceMissing {
             what: "the Rust books",
             path: root.join("*").join(WHOLE_BOOK),
             remedy: "run `rustup component add rust-docs`, or use another source such as `crates` or `text`"
                 .to_owned(),
+        }
         };
         if !root.is_dir() {
             return Err(missing());
@@ -110,7 +112,10 @@ mod tests {
     #[test]
     fn folders_with_a_whole_book_are_documents() {
         let root = tempfile::tempdir().unwrap();
-        for (name, page) in [("book", "<main><p>One</p></main>"), ("nomicon", "<p>no main</p>")] {
+        for (name, page) in [
+            ("book", "<main><p>One</p></main>"),
+            ("nomicon", "<p>no main</p>"),
+        ] {
             std::fs::create_dir(root.path().join(name)).unwrap();
             std::fs::write(root.path().join(name).join("print.html"), page).unwrap();
         }
@@ -129,10 +134,16 @@ mod tests {
     fn missing_books_say_where_and_how() {
         let error = RustBooks::scan(Path::new("/nowhere/html")).err().unwrap();
         assert_eq!(error.code(), "data.source_missing");
-        assert!(error.to_string().contains("/nowhere/html/*/print.html"), "{error}");
+        assert!(
+            error.to_string().contains("/nowhere/html/*/print.html"),
+            "{error}"
+        );
         let hint = error.hint().unwrap();
         assert!(hint.contains("rustup component add rust-docs") && hint.contains("`crates`"));
         let empty = tempfile::tempdir().unwrap();
-        assert_eq!(RustBooks::scan(empty.path()).err().unwrap().code(), "data.source_missing");
+        assert_eq!(
+            RustBooks::scan(empty.path()).err().unwrap().code(),
+            "data.source_missing"
+        );
     }
 }

@@ -133,14 +133,21 @@ mod tests {
     }
 
     fn ids(sources: &[Box<dyn Source>], selection: &Selection) -> Vec<String> {
-        select(sources, selection).iter().map(|selected| selected.id().to_owned()).collect()
+        select(sources, selection)
+            .iter()
+            .map(|selected| selected.id().to_owned())
+            .collect()
     }
 
     #[test]
     fn both_sides_of_the_line_make_the_whole() {
         let sources = sources(1000);
         let side = |split| {
-            let selection = Selection { split, held_out_share: 0.3, max_bytes: None };
+            let selection = Selection {
+                split,
+                held_out_share: 0.3,
+                max_bytes: None,
+            };
             ids(&sources, &selection)
         };
         let (train, held_out) = (side(Split::Train), side(Split::HeldOut));
@@ -153,8 +160,14 @@ mod tests {
     #[test]
     fn a_byte_limit_is_nearly_filled_and_never_exceeded() {
         let sources = sources(1000);
-        let selection = Selection { max_bytes: Some(5000), ..Selection::default() };
-        let taken: u64 = select(&sources, &selection).iter().map(Selected::bytes).sum();
+        let selection = Selection {
+            max_bytes: Some(5000),
+            ..Selection::default()
+        };
+        let taken: u64 = select(&sources, &selection)
+            .iter()
+            .map(Selected::bytes)
+            .sum();
         assert!((4990..=5000).contains(&taken), "{taken}");
     }
 }

@@ -33,8 +33,8 @@ pub struct TextSettings {
 impl Default for TextSettings {
     fn default() -> Self {
         let extensions = [
-            "txt", "md", "rst", "tex", "html", "rs", "c", "h", "cc", "cpp", "hpp", "cu", "py", "js", "ts",
-            "go", "java", "toml", "yaml", "yml", "sh",
+            "txt", "md", "rst", "tex", "html", "rs", "c", "h", "cc", "cpp", "hpp", "cu", "py",
+            "js", "ts", "go", "java", "toml", "yaml", "yml", "sh",
         ];
         Self {
             grouping: TextGrouping::PerFile,
@@ -119,7 +119,10 @@ fn groups_below(
 ) -> Result<Vec<Group>, DataError> {
     let mut grouped: BTreeMap<String, Vec<FoundFile>> = BTreeMap::new();
     for file in files_below(root, dropped)? {
-        let kept = settings.extensions.iter().any(|kept| kept == extension(&file.path));
+        let kept = settings
+            .extensions
+            .iter()
+            .any(|kept| kept == extension(&file.path));
         if !kept || file.bytes == 0 {
             count(dropped, if kept { "empty" } else { "language" }, 1);
             continue;
@@ -254,7 +257,10 @@ mod tests {
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(id, text)| ((*id).to_owned(), (*text).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -263,9 +269,17 @@ mod tests {
         let per_file = Text::scan(root.path(), &TextSettings::default()).unwrap();
         assert_eq!(
             texts(&per_file),
-            owned(&[("notes.txt", "note\n"), ("repo/Cargo.toml", "c\n"), ("repo/src/b.rs", "b\n"), ("repo2/a.py", "a\n")])
+            owned(&[
+                ("notes.txt", "note\n"),
+                ("repo/Cargo.toml", "c\n"),
+                ("repo/src/b.rs", "b\n"),
+                ("repo2/a.py", "a\n")
+            ])
         );
-        assert_eq!(per_file.dropped(), &BTreeMap::from([("language".to_owned(), 1)]));
+        assert_eq!(
+            per_file.dropped(),
+            &BTreeMap::from([("language".to_owned(), 1)])
+        );
         let per_dir = TextSettings {
             grouping: TextGrouping::PerDir,
             ..TextSettings::default()
@@ -296,7 +310,10 @@ mod tests {
         let check = |bytes: &[u8], code: &str, message: &str| {
             let path = root.path().join("x.txt");
             std::fs::write(&path, bytes).unwrap();
-            let error = Text::scan(&path, &TextSettings::default()).unwrap().read(0).unwrap_err();
+            let error = Text::scan(&path, &TextSettings::default())
+                .unwrap()
+                .read(0)
+                .unwrap_err();
             assert_eq!(error.code(), code);
             assert!(error.to_string().contains(message), "{error}");
         };
@@ -308,7 +325,10 @@ mod tests {
     #[test]
     fn missing_and_empty_places_are_named() {
         let scan = |path: &Path| Text::scan(path, &TextSettings::default()).err().unwrap();
-        assert_eq!(scan(Path::new("/nowhere.txt")).code(), "data.source_missing");
+        assert_eq!(
+            scan(Path::new("/nowhere.txt")).code(),
+            "data.source_missing"
+        );
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a.png"), "p").unwrap();
         let error = scan(root.path());

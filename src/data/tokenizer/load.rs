@@ -29,7 +29,8 @@ impl Tokenizer {
     /// end token, or [`DataError::Io`].
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
         let path = locate(path)?;
-        let info = std::fs::metadata(&path).map_err(|error| DataError::io("inspect", &path, error))?;
+        let info =
+            std::fs::metadata(&path).map_err(|error| DataError::io("inspect", &path, error))?;
         let format = |reason: String| DataError::TokenizerFormat {
             path: path.clone(),
             reason,
@@ -173,13 +174,25 @@ mod tests {
     #[test]
     fn any_text_comes_back_and_never_yields_a_special_token() {
         let (_folder, tokenizer) = small();
-        for text in ["", "fn main() {}\n", "caf\u{e9} \u{1f980}\r\n\t x", "<|end_of_text|> <|begin_of_text|>"] {
+        for text in [
+            "",
+            "fn main() {}\n",
+            "caf\u{e9} \u{1f980}\r\n\t x",
+            "<|end_of_text|> <|begin_of_text|>",
+        ] {
             let ids = tokenizer.encode(text).unwrap();
             assert_eq!(tokenizer.decode(&ids).unwrap(), text);
-            assert!(ids.iter().all(|id| *id != tokenizer.bos() && *id != tokenizer.eos()), "{text}");
+            assert!(
+                ids.iter()
+                    .all(|id| *id != tokenizer.bos() && *id != tokenizer.eos()),
+                "{text}"
+            );
         }
         let marked = [tokenizer.bos(), tokenizer.eos()];
-        assert_eq!(tokenizer.decode(&marked).unwrap(), "<|begin_of_text|><|end_of_text|>");
+        assert_eq!(
+            tokenizer.decode(&marked).unwrap(),
+            "<|begin_of_text|><|end_of_text|>"
+        );
     }
 
     #[test]
@@ -187,10 +200,16 @@ mod tests {
         let (folder, tokenizer) = small();
         assert_eq!(tokenizer.vocab_size(), 268);
         assert_eq!(tokenizer.decode(&[1, 268]).unwrap_err().code(), "tok.text");
-        assert_eq!(tokenizer.check_embedding_rows(267).unwrap_err().code(), "tok.vocab");
+        assert_eq!(
+            tokenizer.check_embedding_rows(267).unwrap_err().code(),
+            "tok.vocab"
+        );
         tokenizer.check_embedding_rows(268).unwrap();
         let file = std::fs::read(folder.path().join("tokenizer.json")).unwrap();
-        assert_eq!(tokenizer.fingerprint(), blake3::hash(&file).to_hex().as_str());
+        assert_eq!(
+            tokenizer.fingerprint(),
+            blake3::hash(&file).to_hex().as_str()
+        );
     }
 
     #[test]
@@ -216,7 +235,12 @@ mod tests {
         std::fs::write(folder.path().join("tokenizer.model"), "x").unwrap();
         assert_eq!(code(folder.path()), "tok.slow_only");
         let path = folder.path().join("tokenizer.json");
-        for text in ["", "{}", "[1]", "{\"model\": {\"type\": \"BPE\", \"vocab\": 3}}"] {
+        for text in [
+            "",
+            "{}",
+            "[1]",
+            "{\"model\": {\"type\": \"BPE\", \"vocab\": 3}}",
+        ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(code(&path), "tok.format", "{text}");
         }

@@ -15,10 +15,7 @@ pub(super) struct SpecialIds {
 }
 
 /// Begin and end token of Llama 3 and of Llama 2.
-const KNOWN_PAIRS: [(&str, &str); 2] = [
-    ("<|begin_of_text|>", "<|end_of_text|>"),
-    ("<s>", "</s>"),
-];
+const KNOWN_PAIRS: [(&str, &str); 2] = [("<|begin_of_text|>", "<|end_of_text|>"), ("<s>", "</s>")];
 
 /// Finds both ids for the tokenizer file `path`, whose vocabulary is asked through `token_to_id`.
 pub(super) fn find_special(
@@ -88,13 +85,19 @@ mod tests {
             u32::try_from(index).ok()
         };
         let found = find_special(&folder.path().join("tokenizer.json"), lookup);
-        let found = found.as_ref().map(|ids| (ids.bos, ids.eos)).map_err(Coded::code);
+        let found = found
+            .as_ref()
+            .map(|ids| (ids.bos, ids.eos))
+            .map_err(Coded::code);
         assert_eq!(found, expected, "{vocab:?} {files:?}");
     }
 
     #[test]
     fn llama_names_come_before_the_files_beside_the_tokenizer() {
-        let chat = [("config.json", "{\"bos_token_id\": 7, \"eos_token_id\": [8, 9]}")];
+        let chat = [(
+            "config.json",
+            "{\"bos_token_id\": 7, \"eos_token_id\": [8, 9]}",
+        )];
         check(&["<s>", "a", "</s>"], &[], Ok((0, 2)));
         check(&["<|end_of_text|>", "<|begin_of_text|>"], &chat, Ok((1, 0)));
         check(&["<s>", "</s>", "<|begin_of_text|>"], &[], Ok((0, 1)));
@@ -105,7 +108,11 @@ mod tests {
     fn other_names_come_from_tokenizer_config() {
         let text = "{\"bos_token\": {\"content\": \"B\"}, \"eos_token\": \"E\"}";
         check(&["E", "B"], &[("tokenizer_config.json", text)], Ok((1, 0)));
-        check(&["E"], &[("tokenizer_config.json", text)], Err("tok.special"));
+        check(
+            &["E"],
+            &[("tokenizer_config.json", text)],
+            Err("tok.special"),
+        );
         check(&["E"], &[("tokenizer_config.json", "{")], Err("tok.format"));
         check(&["a"], &[], Err("tok.special"));
     }

@@ -110,9 +110,20 @@ mod tests {
 
     fn texts() -> Vec<String> {
         let syllables = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wy"];
-        let word = |i: usize| [i % 10, i / 10 % 10, i / 100].map(|s| syllables[s]).concat();
+        let word = |i: usize| {
+            [i % 10, i / 10 % 10, i / 100]
+                .map(|s| syllables[s])
+                .concat()
+        };
         (0..400_usize)
-            .map(|i| format!("let {} = {}({i}); // line {}\n", word(i), word(i * 7 % 400), 1_234_567 + 7919 * i))
+            .map(|i| {
+                format!(
+                    "let {} = {}({i}); // line {}\n",
+                    word(i),
+                    word(i * 7 % 400),
+                    1_234_567 + 7919 * i
+                )
+            })
             .collect()
     }
 
@@ -135,8 +146,16 @@ mod tests {
         let tokenizer = load(&train_bpe(texts().into_iter(), 320).unwrap());
         let digits = tokenizer.encode("1234567").unwrap();
         assert_eq!(digits.len(), 7);
-        for (before, after) in [("f(", ")"), ("= ", ";\n"), ("is ", "."), ("x: ", ""), ("\n", "\n")] {
-            let ids = tokenizer.encode(&format!("{before}1234567{after}")).unwrap();
+        for (before, after) in [
+            ("f(", ")"),
+            ("= ", ";\n"),
+            ("is ", "."),
+            ("x: ", ""),
+            ("\n", "\n"),
+        ] {
+            let ids = tokenizer
+                .encode(&format!("{before}1234567{after}"))
+                .unwrap();
             let start = tokenizer.encode(before).unwrap();
             assert_eq!(ids[..start.len()], start, "{before:?}");
             assert_eq!(ids[start.len()..start.len() + 7], digits, "{before:?}");

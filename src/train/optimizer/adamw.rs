@@ -18,7 +18,10 @@ impl AdamW {
     /// # Shapes
     /// Those of `weight`.
     pub fn new(weight: &Tensor) -> Self {
-        Self { first: weight.zeros_like(), second: weight.zeros_like() }
+        Self {
+            first: weight.zeros_like(),
+            second: weight.zeros_like(),
+        }
     }
 
     /// Updates `weight` in place; `step` counts from 1.
@@ -33,7 +36,10 @@ impl AdamW {
         settings: AdamSettings,
         rate: Rate,
     ) {
-        let AdamSettings { betas: [beta_1, beta_2], eps } = settings;
+        let AdamSettings {
+            betas: [beta_1, beta_2],
+            eps,
+        } = settings;
         let exponent = i32::try_from(step).unwrap_or(i32::MAX);
         let correction_1 = 1.0 - beta_1.powi(exponent);
         let correction_2 = (1.0 - beta_2.powi(exponent)).sqrt();
@@ -58,14 +64,24 @@ mod tests {
         let mut weight = normal(1, &[3, 5]);
         let mut host = Vec::<f64>::try_from(weight.flatten(0, -1)).unwrap();
         let (mut tensor_state, mut host_state) = (AdamW::new(&weight), HostAdamW::new(15));
-        let settings = AdamSettings { betas: [0.9, 0.95], eps: 1e-8 };
-        let rate = Rate { lr: 0.1, weight_decay: 0.2 };
+        let settings = AdamSettings {
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+        };
+        let rate = Rate {
+            lr: 0.1,
+            weight_decay: 0.2,
+        };
         for step in 1..6 {
             let grad = normal(10 + step, &[3, 5]);
             let flat = Vec::<f64>::try_from(grad.flatten(0, -1)).unwrap();
             tensor_state.update(&mut weight, &grad, step, settings, rate);
             host_state.update(&mut host, &flat, step, settings, rate);
         }
-        assert_close(&weight.flatten(0, -1), &Tensor::from_slice(&host), "weights");
+        assert_close(
+            &weight.flatten(0, -1),
+            &Tensor::from_slice(&host),
+            "weights",
+        );
     }
 }

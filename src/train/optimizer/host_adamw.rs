@@ -32,7 +32,10 @@ pub struct HostAdamW {
 impl HostAdamW {
     /// Zero moments for `count` numbers.
     pub fn new(count: usize) -> Self {
-        Self { first: vec![0.0; count], second: vec![0.0; count] }
+        Self {
+            first: vec![0.0; count],
+            second: vec![0.0; count],
+        }
     }
 
     /// Updates `values` by `grads`; `step` counts from 1.
@@ -44,7 +47,10 @@ impl HostAdamW {
         settings: AdamSettings,
         rate: Rate,
     ) {
-        let AdamSettings { betas: [beta_1, beta_2], eps } = settings;
+        let AdamSettings {
+            betas: [beta_1, beta_2],
+            eps,
+        } = settings;
         let exponent = i32::try_from(step).unwrap_or(i32::MAX);
         let correction_1 = 1.0 - beta_1.powi(exponent);
         let correction_2 = (1.0 - beta_2.powi(exponent)).sqrt();

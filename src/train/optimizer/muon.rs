@@ -30,14 +30,22 @@ impl Muon {
     /// # Shapes
     /// `weight` `[rows, columns]`.
     pub fn new(weight: &Tensor) -> Self {
-        Self { momentum: weight.zeros_like() }
+        Self {
+            momentum: weight.zeros_like(),
+        }
     }
 
     /// Updates `weight` in place.
     ///
     /// # Shapes
     /// `weight` and `grad` `[rows, columns]`.
-    pub fn update(&mut self, weight: &mut Tensor, grad: &Tensor, settings: MuonSettings, rate: Rate) {
+    pub fn update(
+        &mut self,
+        weight: &mut Tensor,
+        grad: &Tensor,
+        settings: MuonSettings,
+        rate: Rate,
+    ) {
         let _ = self.momentum.lerp_(grad, 1.0 - settings.momentum);
         let direction = grad.lerp(&self.momentum, settings.momentum);
         let update = orthogonalised(&direction, settings.iterations);
@@ -46,7 +54,10 @@ impl Muon {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "matrix sides are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "matrix sides are far below 2^52"
+)]
 fn step_scale(weight: &Tensor) -> f64 {
     let (rows, columns) = weight.size2().unwrap_or((1, 1));
     (rows as f64 / columns as f64).max(1.0).sqrt()
@@ -62,7 +73,11 @@ fn step_scale(weight: &Tensor) -> f64 {
 pub fn orthogonalised(matrix: &Tensor, iterations: u32) -> Tensor {
     let (rows, columns) = matrix.size2().unwrap_or((1, 1));
     let tall = rows > columns;
-    let mut x = if tall { matrix.tr() } else { matrix.shallow_clone() };
+    let mut x = if tall {
+        matrix.tr()
+    } else {
+        matrix.shallow_clone()
+    };
     x = &x / (x.norm() + 1e-7);
     let [a, b, c] = COEFFICIENTS;
     for _ in 0..iterations {
@@ -83,7 +98,10 @@ mod tests {
         for shape in [[8, 8], [4, 16], [16, 4]] {
             let found = orthogonalised(&normal(3, &shape), 5);
             let (_, values, _) = found.svd(true, true);
-            let (low, high) = (values.min().double_value(&[]), values.max().double_value(&[]));
+            let (low, high) = (
+                values.min().double_value(&[]),
+                values.max().double_value(&[]),
+            );
             assert!(low > 0.3 && high < 1.4, "{shape:?}: {low} to {high}");
         }
     }
@@ -94,8 +112,7 @@ mod tests {
         let (u, _, v) = matrix.svd(true, true);
         let oracle = u.matmul(&v.tr());
         let found = orthogonalised(&matrix, 5);
-        let cosine = (&found * &oracle).sum(tch::Kind::Double)
-            / (found.norm() * oracle.norm());
+        let cosine = (&found * &oracle).sum(tch::Kind::Double) / (found.norm() * oracle.norm());
         assert!(cosine.double_value(&[]) > 0.95);
     }
 }
