@@ -1,5 +1,6 @@
 //! What can be wrong with a model folder: its `config.json`, its files, its tensors.
 
+use super::weights_error::{IndexFault, SafetensorsFault, TensorFault};
 use crate::fault::{Coded, Kind};
 use crate::shape::ShapeError;
 use std::path::PathBuf;
@@ -283,6 +284,52 @@ pub enum ModelError {
         /// What is wrong with it.
         source: ConfigFault,
     },
+    /// A safetensors file was refused.
+    #[error("`{path}` cannot be used as a safetensors file")]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SafetensorsFault,
+    },
+    /// The list of shards was refused.
+    #[error("`{path}` does not list the shards of this folder")]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IndexFault,
+    },
+    /// Tensors that do not belong to the configuration beside them.
+    #[error("the weights in `{path}` do not belong to its `config.json`")]
+    Tensors {
+        /// The model folder.
+        path: PathBuf,
+        /// The first mismatch.
+        source: TensorFault,
+    },
+    /// The folder offers pickled weights only.
+    #[error(
+        "`{path}` is a pickle, which can run code when it is loaded, and there is no safetensors file beside it"
+    )]
+    Pickle {
+        /// One of the pickled files.
+        path: PathBuf,
+    },
+    /// libtorch could not hold a tensor.
+    #[error("cannot load tensor `{name}`")]
+    Torch {
+        /// The tensor.
+        name: String,
+        /// libtorch's answer.
+        source: tch::TchError,
+    },
+    /// Something already stands where a model was to be written.
+    #[error("`{path}` already exists")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl Coded for ModelError {
@@ -291,26 +338,40 @@ impl Coded for ModelError {
             Self::Io { .. } => "io.error",
             Self::MissingFile { .. } => "model.missing_file",
             Self::Config { source, .. } => source.code(),
+            Self::Safetensors { source, .. } => source.code(),
+            Self::Index { source, .. } => source.code(),
+            Self::Tensors { source, .. } => source.code(),
+            Self::Pickle { .. } => "model.pickle_refused",
+            Self::Torch { .. } => "model.tensor_load",
+            Self::Exists { .. } => "model.exists",
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
             Self::Io { .. } => Kind::Storage,
-            Self::MissingFile { .. } => Kind::Input,
-            Self::Config { source, .. } => source.kind(),
+            Self::Torch { .. } => Kind::Environment,
+            _ => Kind::Input,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::MissingFile { .. } => Some(
+        let hint = match self {
+            Self::Config { source, .. } => return source.hint(),
+            Self::Safetensors { source, .. } => return source.hint(),
+            Self::Index { source, .. } => return source.hint(),
+            Self::Tensors { source, .. } => return source.hint(),
+            Self::MissingFile { .. } => {
                 "pass a Hugging Face folder: `config.json`, `*.safetensors`, `tokenizer.json`"
-                    .to_owned(),
-            ),
-            Self::Config { source, .. } => source.hint(),
-            Self::Io { .. } => None,
-        }
+            }
+            Self::Pickle { .. } => {
+                "load it with transformers once and write it with `save_pretrained(..., safe_serialization=True)`"
+            }
+            Self::Torch { .. } => "free memory on the device, or choose another device or dtype",
+            Self::Exists { .. } => "name a folder that does not exist yet",
+            Self::Io { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -54,6 +54,13 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A length in tokens.
+    pub(super) fn length(&self, key: &str) -> Result<Option<u32>, ConfigFault> {
+        self.typed(key, "an integer, 0 or more, below 2^32", |value| {
+            value.as_u64().and_then(|len| u32::try_from(len).ok())
+        })
+    }
+
     /// A number; integers count as numbers.
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigFault> {
         self.typed(key, "a number", Value::as_f64)

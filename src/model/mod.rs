@@ -1,11 +1,13 @@
 //! Llama from a Hugging Face folder: configuration, weights, block forward and backward.
 //!
-//! Start reading at [`config`] (what a model is) and [`block`] (one layer, both ways).
+//! Start reading at [`config`] (what a model is), [`weights`] (where its tensors come from) and [`block`] (one layer,
+//! both ways).
 
 pub mod block;
 pub mod config;
 pub mod error;
 mod features;
+pub mod fingerprint;
 mod json;
 pub mod kv;
 pub mod linear;
@@ -16,7 +18,13 @@ pub mod norm;
 pub mod rope;
 pub mod rope_config;
 pub mod rotation;
+mod shard_index;
+pub mod st_header;
+mod st_json;
+pub mod tensor_names;
 pub mod train_pass;
+pub mod weights;
+pub mod weights_error;
 
 #[cfg(test)]
 #[expect(

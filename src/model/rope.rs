@@ -62,7 +62,7 @@ pub fn inverse_frequencies(rope: &RopeConfig, head_dim: usize) -> Vec<f64> {
             original_max_len,
         } => plain
             .map(|freq| {
-                let turns = original_max_len * freq / TAU;
+                let turns = f64::from(original_max_len) * freq / TAU;
                 let smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
                 let kept = smooth.clamp(0.0, 1.0);
                 (1.0 - kept) * freq / factor + kept * freq
@@ -81,9 +81,7 @@ pub fn inverse_frequencies(rope: &RopeConfig, head_dim: usize) -> Vec<f64> {
 pub fn apply(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
     let kind = x.kind();
     let halves = x.chunk(2, -1);
-    let [first, second] = halves.as_slice() else {
-        return x.shallow_clone();
-    };
+    let (first, second) = (&halves[0], &halves[1]);
     let (cos, sin) = (cos_td.unsqueeze(1), sin_td.unsqueeze(1));
     let turned_first = (first * &cos - second * &sin).to_kind(kind);
     let turned_second = (second * &cos + first * &sin).to_kind(kind);
@@ -177,7 +175,7 @@ mod tests {
                 factor: 8.0,
                 low_freq_factor: 1.0,
                 high_freq_factor: 4.0,
-                original_max_len: 8192.0,
+                original_max_len: 8192,
             },
         };
         let plain = inverse_frequencies(&RopeConfig::unscaled(500_000.0), 128);

@@ -41,7 +41,7 @@ pub enum RopeScaling {
         /// Wavelengths below `original_max_len / high_freq_factor` are kept; larger than `low_freq_factor`.
         high_freq_factor: f64,
         /// Context of the pretraining, in tokens.
-        original_max_len: f64,
+        original_max_len: u32,
     },
 }
 
@@ -109,7 +109,7 @@ impl RopeConfig {
                 let allowed = "above `low_freq_factor`";
                 in_range("high_freq_factor", high_freq_factor, allowed, above_low)?;
                 let key = "original_max_position_embeddings";
-                in_range(key, original_max_len, "1 or more", factor_fits)?;
+                in_range(key, f64::from(original_max_len), "1 or more", factor_fits)?;
             }
         }
         Ok(self)
@@ -129,29 +129,20 @@ impl RopeConfig {
                 "factor": factor,
                 "high_freq_factor": high_freq_factor,
                 "low_freq_factor": low_freq_factor,
-                "original_max_position_embeddings": whole(original_max_len),
+                "original_max_position_embeddings": original_max_len,
                 "rope_type": "llama3",
             }),
         }
     }
 }
 
-/// A length as a JSON integer where it is one.
-fn whole(len: f64) -> Value {
-    let text = format!("{len:.0}");
-    match text.parse::<u64>() {
-        Ok(tokens) if len.fract() == 0.0 => json!(tokens),
-        _ => json!(len),
-    }
+fn rope_fault(key: String, problem: RopeProblem) -> ConfigFault {
+    ConfigFault::Rope { key, problem }
 }
 
 fn conflict(key: &str, other: &str) -> ConfigFault {
-    ConfigFault::Rope {
-        key: key.to_owned(),
-        problem: RopeProblem::Conflict {
-            other: other.to_owned(),
-        },
-    }
+    let other = other.to_owned();
+    rope_fault(key.to_owned(), RopeProblem::Conflict { other })
 }
 
 fn in_range(
@@ -163,10 +154,8 @@ fn in_range(
     if fits(found) {
         return Ok(());
     }
-    Err(ConfigFault::Rope {
-        key: key.to_owned(),
-        problem: RopeProblem::Range { found, allowed },
-    })
+    let problem = RopeProblem::Range { found, allowed };
+    Err(rope_fault(key.to_owned(), problem))
 }
 
 fn parse_scaling(fields: &Fields<'_>) -> Result<RopeScaling, ConfigFault> {
@@ -194,11 +183,20 @@ fn parse_llama3(fields: &Fields<'_>) -> Result<RopeScaling, ConfigFault> {
     const LEN: &str = "original_max_position_embeddings";
     const NUMBERS: [&str; 4] = ["factor", "low_freq_factor", "high_freq_factor", LEN];
     only(fields, "llama3", &NUMBERS)?;
+    let missing = || {
+        rope_fault(
+            fields.path(LEN),
+            RopeProblem::Missing {
+                rope_type: "llama3",
+            },
+        )
+    };
+    let original_max_len = fields.length(LEN)?.ok_or_else(missing)?;
     Ok(RopeScaling::Llama3 {
         factor: needed(fields, "factor", "llama3")?,
         low_freq_factor: needed(fields, "low_freq_factor", "llama3")?,
         high_freq_factor: needed(fields, "high_freq_factor", "llama3")?,
-        original_max_len: needed(fields, LEN, "llama3")?,
+        original_max_len,
     })
 }
 
@@ -208,7 +206,7 @@ fn rope_type<'a>(fields: &Fields<'a>) -> Result<&'a str, ConfigFault> {
     if fields.keys().any(holds_objects) {
         let key = fields.path("").trim_end_matches('.').to_owned();
         let problem = RopeProblem::PerLayer;
-        return Err(ConfigFault::Rope { key, problem });
+        return Err(rope_fault(key, problem));
     }
     match (fields.text("rope_type")?, fields.text("type")?) {
         (Some(new), Some(old)) if new != old => {
@@ -227,10 +225,8 @@ fn needed(
     key: &'static str,
     rope_type: &'static str,
 ) -> Result<f64, ConfigFault> {
-    fields.number(key)?.ok_or_else(|| ConfigFault::Rope {
-        key: fields.path(key),
-        problem: RopeProblem::Missing { rope_type },
-    })
+    let missing = || rope_fault(fields.path(key), RopeProblem::Missing { rope_type });
+    fields.number(key)?.ok_or_else(missing)
 }
 
 /// Refuses settings the type would not use; a neutral `partial_rotary_factor` is no setting.
