@@ -30,7 +30,7 @@ const MAX_POSITIONS: usize = 1 << 31;
 /// A Llama's sizes, constants and special tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// Layers, heads, kv heads, head_dim.
+    /// Layers, heads, kv heads, width of a head.
     pub shape: AttentionShape,
     /// Width `C` of the residual stream.
     pub hidden_size: usize,
@@ -38,7 +38,7 @@ pub struct ModelConfig {
     pub intermediate_size: usize,
     /// Embedding rows `V`.
     pub vocab_size: usize,
-    /// Added to the mean square in every RMSNorm.
+    /// Added to the mean square in every norm.
     pub rms_norm_eps: f64,
     /// Rotary embedding.
     pub rope: RopeConfig,

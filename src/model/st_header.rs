@@ -39,6 +39,13 @@ pub struct TensorEntry {
     pub bytes: Range<u64>,
 }
 
+impl TensorEntry {
+    /// Size of the stored tensor.
+    pub fn num_bytes(&self) -> u64 {
+        self.bytes.end.saturating_sub(self.bytes.start)
+    }
+}
+
 /// Opens `path` and checks its header; tensors by name.
 ///
 /// # Errors

@@ -142,13 +142,11 @@ impl<'de> Visitor<'de> for NumbersVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Numbers, A::Error> {
         let mut kept = Vec::new();
         while kept.len() < MAX_KEPT {
-            match items.next_element::<serde_json::Number>()? {
-                Some(number) => kept.push(number.as_u64()),
-                None => {
-                    let is_longer = false;
-                    return Ok(Numbers { kept, is_longer });
-                }
-            }
+            let Some(number) = items.next_element::<serde_json::Number>()? else {
+                let is_longer = false;
+                return Ok(Numbers { kept, is_longer });
+            };
+            kept.push(number.as_u64());
         }
         let mut is_longer = false;
         while items.next_element::<IgnoredAny>()?.is_some() {

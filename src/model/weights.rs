@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** [`Weights`] that opened hold exactly the tensors the configuration implies, with exactly their shapes.
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::config::{ModelConfig, WeightDtype};
 use super::error::ModelError;
 use super::shard_index::{self, ShardIndex};
@@ -17,6 +19,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// File name of unsharded weights inside a model folder.
@@ -29,15 +32,48 @@ const COMPARED_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Weights {
     dir: PathBuf,
-    files: Vec<(PathBuf, File)>,
     located: BTreeMap<String, Located>,
     dtype: WeightDtype,
 }
 
 #[derive(Debug)]
 struct Located {
-    file: usize,
+    file: Arc<WeightFile>,
     entry: TensorEntry,
+}
+
+#[derive(Debug)]
+struct WeightFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Located {
+    fn num_bytes(&self) -> u64 {
+        self.entry.num_bytes()
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        self.read_part(name, 0, self.num_bytes())
+    }
+
+    /// Reads bytes `begin..end` of tensor `name`, counted from its first byte.
+    fn read_part(&self, name: &str, begin: u64, end: u64) -> Result<Vec<u8>, ModelError> {
+        let WeightFile { path, file } = self.file.as_ref();
+        let len = usize::try_from(end.saturating_sub(begin)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        let at = self.entry.bytes.start.saturating_add(begin);
+        match file.read_exact_at(&mut bytes, at) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                let name = name.to_owned();
+                let source = SafetensorsFault::Changed { name };
+                let path = path.clone();
+                Err(ModelError::Safetensors { path, source })
+            }
+            Err(error) => Err(ModelError::io("read", path, error)),
+        }
+    }
 }
 
 impl Weights {
@@ -47,25 +83,21 @@ impl Weights {
     /// [`ModelError::MissingFile`], [`ModelError::Pickle`], [`ModelError::Safetensors`], [`ModelError::Index`] for the
     /// files; [`ModelError::Tensors`] for what is in them.
     pub fn open(dir: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let opened = open_files(dir)?;
+        let mut located = BTreeMap::new();
+        for (path, file, tensors) in open_files(dir)? {
+            let shared = Arc::new(WeightFile { path, file });
+            for (name, entry) in tensors {
+                let file = Arc::clone(&shared);
+                if !tensor_names::is_ignored_buffer(&name) {
+                    located.insert(name, Located { file, entry });
+                }
+            }
+        }
         let mut weights = Self {
             dir: dir.to_path_buf(),
-            files: Vec::new(),
-            located: BTreeMap::new(),
+            located,
             dtype: WeightDtype::F32,
         };
-        for (path, file, tensors) in opened {
-            let index = weights.files.len();
-            weights.files.push((path, file));
-            let entries = tensors.into_iter().map(|(name, entry)| {
-                let file = index;
-                (name, Located { file, entry })
-            });
-            weights.located.extend(entries);
-        }
-        weights
-            .located
-            .retain(|name, _| !tensor_names::is_ignored_buffer(name));
         weights.check_head(config)?;
         weights.dtype = weights
             .check_all(config)
@@ -95,7 +127,7 @@ impl Weights {
                 found: located.entry.shape.clone(),
             }));
         }
-        let bytes = self.read(name, located)?;
+        let bytes = located.read(name)?;
         let sizes: Vec<i64> = shape
             .iter()
             .map(|size| i64::try_from(*size).unwrap_or(i64::MAX))
@@ -119,7 +151,7 @@ impl Weights {
             let name = tensor_names::layer(layer, "self_attn.k_proj");
             let located = self.locate(&name)?;
             digest.update(st_name(located.entry.dtype));
-            digest.update(self.read(&name, located)?);
+            digest.update(located.read(&name)?);
         }
         Ok(crate::mask::arch::hex(&digest.finalize()))
     }
@@ -129,33 +161,6 @@ impl Weights {
             let name = name.to_owned();
             self.mismatch(TensorFault::Missing { name })
         })
-    }
-
-    fn read(&self, name: &str, located: &Located) -> Result<Vec<u8>, ModelError> {
-        let range = &located.entry.bytes;
-        self.read_range(name, located.file, range.start, range.end)
-    }
-
-    fn read_range(
-        &self,
-        name: &str,
-        file: usize,
-        begin: u64,
-        end: u64,
-    ) -> Result<Vec<u8>, ModelError> {
-        let (path, file) = &self.files[file];
-        let len = usize::try_from(end.saturating_sub(begin)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len];
-        match file.read_exact_at(&mut bytes, begin) {
-            Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                let name = name.to_owned();
-                let source = SafetensorsFault::Changed { name };
-                let path = path.clone();
-                Err(ModelError::Safetensors { path, source })
-            }
-            Err(error) => Err(ModelError::io("read", path, error)),
-        }
     }
 
     fn mismatch(&self, source: TensorFault) -> ModelError {
@@ -180,17 +185,14 @@ impl Weights {
 
     fn are_equal(&self, first: &str, second: &str) -> Result<bool, ModelError> {
         let (a, b) = (self.locate(first)?, self.locate(second)?);
-        let len = a.entry.bytes.end - a.entry.bytes.start;
-        if a.entry.dtype != b.entry.dtype || len != b.entry.bytes.end - b.entry.bytes.start {
+        let len = a.num_bytes();
+        if a.entry.dtype != b.entry.dtype || len != b.num_bytes() {
             return Ok(false);
         }
-        let (start_a, start_b) = (a.entry.bytes.start, b.entry.bytes.start);
         let mut done = 0;
         while done < len {
-            let next = len.min(done + COMPARED_BYTES);
-            let left = self.read_range(first, a.file, start_a + done, start_a + next)?;
-            let right = self.read_range(second, b.file, start_b + done, start_b + next)?;
-            if left != right {
+            let next = len.min(done.saturating_add(COMPARED_BYTES));
+            if a.read_part(first, done, next)? != b.read_part(second, done, next)? {
                 return Ok(false);
             }
             done = next;
@@ -223,10 +225,10 @@ impl Weights {
             .find(|(name, _)| !expected.contains_key(*name));
         if let Some((name, located)) = extra {
             let name = name.clone();
-            if name.ends_with(".bias") {
+            if let Some("bias") = name.rsplit('.').next() {
                 return Err(TensorFault::Bias { name });
             }
-            let file = self.files[located.file].0.clone();
+            let file = located.file.path.clone();
             return Err(TensorFault::Extra { name, file });
         }
         Ok(dtype.unwrap_or(self.dtype))
@@ -331,7 +333,7 @@ fn open_shards(dir: &Path, path: &Path) -> Result<Vec<OpenedFile>, ModelError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| {
-            file.take(shard_index::MAX_FILE_BYTES + 1)
+            file.take(shard_index::MAX_FILE_BYTES.saturating_add(1))
                 .read_to_end(&mut bytes)
         })
         .map_err(|error| ModelError::io("read", path, error))?;
@@ -347,10 +349,9 @@ fn open_shards(dir: &Path, path: &Path) -> Result<Vec<OpenedFile>, ModelError> {
         let shard_path = dir.join(shard);
         let (file, tensors) = st_header::open(&shard_path)?;
         index.check_shard(shard, &tensors).map_err(fault)?;
-        let sizes = tensors
-            .values()
-            .map(|entry| entry.bytes.end - entry.bytes.start);
-        total_bytes = total_bytes.saturating_add(sizes.sum());
+        for entry in tensors.values() {
+            total_bytes = total_bytes.saturating_add(entry.num_bytes());
+        }
         opened.push((shard_path, file, tensors));
     }
     index.check_total(total_bytes).map_err(fault)?;
