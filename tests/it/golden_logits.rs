@@ -35,7 +35,11 @@ fn expected(name: &str) -> (Vec<i64>, Tensor) {
     let ids = ids.data().chunks_exact(4);
     let ids = ids.map(|id| i64::from(i32::from_le_bytes(id.try_into().unwrap())));
     let logits = file.tensor("logits").unwrap();
-    let sizes: Vec<i64> = logits.shape().iter().map(|size| i64::try_from(*size).unwrap()).collect();
+    let sizes: Vec<i64> = logits
+        .shape()
+        .iter()
+        .map(|size| i64::try_from(*size).unwrap())
+        .collect();
     let logits = Tensor::from_data_size(logits.data(), &sizes, Kind::Float);
     (ids.collect(), logits)
 }
@@ -77,7 +81,10 @@ fn logits_match_transformers() {
             let ours = logits(&model, &ids, chunk_len);
             assert_eq!(ours.size(), theirs.size(), "{name}");
             let error = (ours - &theirs).abs().max().double_value(&[]);
-            assert!(error <= TOLERANCE, "{name}, chunks of {chunk_len}: off by {error:.2e}");
+            assert!(
+                error <= TOLERANCE,
+                "{name}, chunks of {chunk_len}: off by {error:.2e}"
+            );
         }
     }
 }
@@ -86,7 +93,11 @@ fn logits_match_transformers() {
 #[test]
 fn wrong_rotary_settings_are_seen() {
     for (name, key, wrong) in [
-        ("gqa-llama3", "rope_parameters", r#"{"rope_theta": 100.0, "rope_type": "default"}"#),
+        (
+            "gqa-llama3",
+            "rope_parameters",
+            r#"{"rope_theta": 100.0, "rope_type": "default"}"#,
+        ),
         ("linear", "rope_scaling", "null"),
         ("tied", "rms_norm_eps", "0.01"),
     ] {
@@ -97,7 +108,13 @@ fn wrong_rotary_settings_are_seen() {
         let tensors = load_all(&folder(name), &config, Kind::Float, Device::Cpu).unwrap();
         let model = Llama::from_tensors(config, tensors).unwrap();
         let (ids, theirs) = expected(name);
-        let error = (logits(&model, &ids, ids.len()) - theirs).abs().max().double_value(&[]);
-        assert!(error > 100.0 * TOLERANCE, "{name} with another {key}: {error:.2e}");
+        let error = (logits(&model, &ids, ids.len()) - theirs)
+            .abs()
+            .max()
+            .double_value(&[]);
+        assert!(
+            error > 100.0 * TOLERANCE,
+            "{name} with another {key}: {error:.2e}"
+        );
     }
 }
