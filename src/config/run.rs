@@ -1,0 +1,76 @@
+//! `[run]` and `[checkpoint]`: where a run computes, how often it reports and saves.
+//!
+//! **Invariant:** nothing here changes a result.
+
+use crate::config::check;
+use crate::config::device::DeviceRequest;
+use crate::config::error::Bad;
+
+/// Reporting and the machine.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSettings {
+    /// Steps between two lines of progress and of the metrics. 1: a step takes seconds, a line bytes.
+    #[serde(default = "one")]
+    pub log_every: u64,
+    /// Where to compute. Auto: the same file runs on a laptop and on a GPU; the choice is logged.
+    #[serde(default = "auto")]
+    pub device: DeviceRequest,
+    /// Threads of the CPU kernels; absent = one per core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+/// Which states are kept on disk.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// Steps between two checkpoints.
+    pub every: u64,
+    /// Newest checkpoints kept. 3: a bad newest one leaves two to fall back to.
+    #[serde(default = "three")]
+    pub keep_last: u64,
+    /// Checkpoints at multiples of so many steps are kept for good; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn auto() -> DeviceRequest {
+    DeviceRequest::Auto
+}
+
+fn three() -> u64 {
+    3
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        let (log_every, device, threads) = (one(), auto(), None);
+        Self {
+            log_every,
+            device,
+            threads,
+        }
+    }
+}
+
+impl RunSettings {
+    pub(super) fn check(&self) -> Result<(), Bad> {
+        check::count("run.log_every", self.log_every)?;
+        self.threads
+            .map_or(Ok(()), |threads| check::len("run.threads", threads))
+    }
+}
+
+impl CheckpointSettings {
+    pub(super) fn check(&self) -> Result<(), Bad> {
+        check::count("checkpoint.every", self.every)?;
+        check::count("checkpoint.keep_last", self.keep_last)?;
+        self.keep_every
+            .map_or(Ok(()), |every| check::count("checkpoint.keep_every", every))
+    }
+}

@@ -1,0 +1,156 @@
+//! The file of `prulong train`: raw as written, then checked.
+
+use crate::config::attention::{AttentionFile, AttentionSettings};
+use crate::config::check;
+use crate::config::data::DataSettings;
+use crate::config::error::Bad;
+use crate::config::export::{Deployment, ExportFile};
+use crate::config::gates::{GateInit, GateSettings};
+use crate::config::load::ConfigFile;
+use crate::config::loss::{LossSettings, MemorySettings};
+use crate::config::model::ModelSettings;
+use crate::config::optimizer::{OptimizerFile, OptimizerSettings};
+use crate::config::run::{CheckpointSettings, RunSettings};
+use crate::config::sparsity::{SparsityFile, SparsitySettings};
+use std::path::PathBuf;
+
+/// A training file as written, defaults filled in.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainFile {
+    /// Seed of gate noise and data order.
+    pub seed: u64,
+    /// The base model.
+    pub model: ModelSettings,
+    /// What to train on.
+    pub data: DataSettings,
+    /// What a streaming head sees.
+    pub attention: AttentionFile,
+    /// Whether gates train, and where they start.
+    pub gates: GateSettings,
+    /// The target; only with trained gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<SparsityFile>,
+    /// Steps, rates, AdamW.
+    pub optimizer: OptimizerFile,
+    /// How the loss is averaged.
+    #[serde(default)]
+    pub loss: LossSettings,
+    /// Memory against recomputation.
+    #[serde(default)]
+    pub memory: MemorySettings,
+    /// Device and reporting.
+    #[serde(default)]
+    pub run: RunSettings,
+    /// Saving.
+    pub checkpoint: CheckpointSettings,
+    /// The span of the exported mask; absent = the training span at block 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportFile>,
+}
+
+/// What a run trains, derived from `gates.train` and `optimizer.train_weights`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Gates and multipliers on frozen weights.
+    MasksOnly,
+    /// Everything.
+    MasksAndWeights,
+    /// Weights under a given mask.
+    WeightsOnly,
+}
+
+/// A checked training run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainConfig {
+    /// Seed of gate noise and data order.
+    pub seed: u64,
+    /// The base model.
+    pub model: ModelSettings,
+    /// What to train on.
+    pub data: DataSettings,
+    /// What a streaming head sees.
+    pub attention: AttentionSettings,
+    /// Where gates start.
+    pub gate_init: GateInit,
+    /// The target; absent = frozen gates.
+    pub sparsity: Option<SparsitySettings>,
+    /// Steps, rates, AdamW.
+    pub optimizer: OptimizerSettings,
+    /// How the loss is averaged.
+    pub loss: LossSettings,
+    /// Memory against recomputation.
+    pub memory: MemorySettings,
+    /// Device and reporting.
+    pub run: RunSettings,
+    /// Saving.
+    pub checkpoint: CheckpointSettings,
+    /// What the exported mask is meant for.
+    pub deployment: Deployment,
+}
+
+impl TrainConfig {
+    /// What this run trains.
+    pub fn mode(&self) -> Mode {
+        match (self.optimizer.gates, self.optimizer.weights) {
+            (Some(_), None) => Mode::MasksOnly,
+            (Some(_), Some(_)) => Mode::MasksAndWeights,
+            (None, _) => Mode::WeightsOnly,
+        }
+    }
+}
+
+impl ConfigFile for TrainFile {
+    type Checked = TrainConfig;
+
+    fn paths(&mut self) -> Vec<(String, &mut PathBuf)> {
+        let mut paths = vec![("model.path".to_owned(), &mut self.model.path)];
+        for (at, stream) in self.data.train.iter_mut().enumerate() {
+            paths.push((format!("data.train.{at}"), &mut stream.path));
+        }
+        paths.extend(self.gates.paths());
+        paths
+    }
+
+    fn check(&self) -> Result<TrainConfig, Bad> {
+        self.data.check()?;
+        self.gates.check()?;
+        self.loss.check()?;
+        self.memory.check()?;
+        self.run.check()?;
+        self.checkpoint.check()?;
+        let optimizer = self.optimizer.check(self.gates.train)?;
+        Ok(TrainConfig {
+            seed: self.seed,
+            model: self.model.clone(),
+            data: self.data.clone(),
+            attention: self.attention.check()?,
+            gate_init: self.gates.init.clone(),
+            sparsity: self.check_sparsity()?,
+            optimizer,
+            loss: self.loss.clone(),
+            memory: self.memory.clone(),
+            run: self.run.clone(),
+            checkpoint: self.checkpoint.clone(),
+            deployment: self.deployment()?,
+        })
+    }
+}
+
+impl TrainFile {
+    fn check_sparsity(&self) -> Result<Option<SparsitySettings>, Bad> {
+        if !self.gates.train {
+            let when = "while `gates.train` is false";
+            check::unused("sparsity", self.sparsity.as_ref(), when)?;
+            return Ok(None);
+        }
+        let when = "while `gates.train` is true";
+        let sparsity = check::needed("sparsity", self.sparsity.as_ref(), when)?;
+        sparsity.check(self.optimizer.steps).map(Some)
+    }
+
+    fn deployment(&self) -> Result<Deployment, Bad> {
+        let trained = ExportFile::matching(self.attention.sink_len, self.attention.window_len);
+        self.export.as_ref().unwrap_or(&trained).check()
+    }
+}
