@@ -233,7 +233,7 @@ fn numbers_outside_their_range_are_refused() {
         ("optimizer.steps=-1", "config.range"),
         ("optimizer.steps=1.5", "config.type"),
         ("optimizer.betas=[0.9, 1.0]", "config.range"),
-        ("sparsity.start=0.8", "config.range"),
+        ("sparsity.end=-0.1", "config.range"),
         ("sparsity.start=-0.1", "config.range"),
         ("gates.init.std=-1", "config.missing_key"),
         ("gates.init={kind=\"reset\", std=-1.0}", "config.range"),
