@@ -50,6 +50,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         split: Split::Train,
         held_out_share: args.held_out,
         max_bytes: Some(args.sample_bytes),
+        seed: 0,
     };
     let texts = select(&sources, &selection)
         .par_iter()

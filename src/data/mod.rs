@@ -5,6 +5,7 @@
 //! **Invariant:** nothing is ever written into a user's data folder.
 
 pub mod error;
+pub mod generate;
 pub mod mds;
 pub mod source;
 pub mod tokenizer;

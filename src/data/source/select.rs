@@ -24,6 +24,8 @@ pub struct Selection {
     pub held_out_share: f64,
     /// Most bytes to take, by the sources' own estimate; nothing = all of them.
     pub max_bytes: Option<u64>,
+    /// Seed of the order in which documents are taken.
+    pub seed: u64,
 }
 
 impl Default for Selection {
@@ -32,6 +34,7 @@ impl Default for Selection {
             split: Split::Train,
             held_out_share: super::held_out::DEFAULT_SHARE,
             max_bytes: None,
+            seed: 0,
         }
     }
 }
@@ -78,7 +81,7 @@ pub fn select<'a>(sources: &'a [Box<dyn Source>], selection: &Selection) -> Vec<
             let held_out = is_held_out(selected.id(), selection.held_out_share);
             held_out == (selection.split == Split::HeldOut)
         })
-        .map(|selected| (sample_hash(&selected), selected))
+        .map(|selected| (sample_hash(selection.seed, &selected), selected))
         .collect();
     candidates.sort_by(|(left, _), (right, _)| left.as_bytes().cmp(right.as_bytes()));
     let mut left = selection.max_bytes.unwrap_or(u64::MAX);
@@ -94,8 +97,9 @@ pub fn select<'a>(sources: &'a [Box<dyn Source>], selection: &Selection) -> Vec<
 }
 
 /// Independent of the held-out hash, so that a sample is not biased towards one side of that line.
-fn sample_hash(selected: &Selected<'_>) -> blake3::Hash {
+fn sample_hash(seed: u64, selected: &Selected<'_>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_derive_key("prulong document sample v1");
+    hasher.update(&seed.to_le_bytes());
     hasher.update(selected.source.name().as_bytes());
     hasher.update(&[0]);
     hasher.update(selected.id().as_bytes());
@@ -146,7 +150,7 @@ mod tests {
             let selection = Selection {
                 split,
                 held_out_share: 0.3,
-                max_bytes: None,
+                ..Selection::default()
             };
             ids(&sources, &selection)
         };

@@ -1,0 +1,182 @@
+//! `needles`: definitions hidden in natural text, asked for at its end.
+
+use super::Generate;
+use super::corpus::NaturalText;
+use super::fact::{Fact, KeyClass};
+use super::key_values::draw_form;
+use super::needle_tokens::{NeedleTokens, Question, TokenOrigin};
+use super::range::CountRange;
+use super::sequence::Sequence;
+use crate::data::error::DataError;
+use rand_chacha::ChaCha8Rng;
+
+const NAME: &str = "needles";
+
+/// Natural text with needles at random depths, and questions about some of them as the last lines.
+pub struct Needles {
+    text: NaturalText,
+    tokens: NeedleTokens,
+    settings: NeedlesSettings,
+}
+
+/// How many needles and questions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NeedlesSettings {
+    /// Needles hidden; fewer where the sequence is too short for the number drawn.
+    pub needles: CountRange,
+    /// Questions at the end, at most one per needle.
+    pub max_questions: usize,
+    /// Weight of an answer's tokens; natural text and cues have 1, needles 0.
+    pub answer_weight: f32,
+}
+
+/// Definitions and questions of one sequence.
+struct Content {
+    definitions: Vec<Vec<u32>>,
+    questions: Vec<Question>,
+}
+
+impl Content {
+    fn num_tokens(&self) -> usize {
+        let definitions = self.definitions.iter().map(Vec::len).sum::<usize>();
+        definitions + self.questions.iter().map(Question::num_tokens).sum::<usize>()
+    }
+
+    /// Drops the last needle, and its question if it has one.
+    fn shrink(&mut self) {
+        self.definitions.pop();
+        self.questions.truncate(self.definitions.len());
+    }
+}
+
+impl Needles {
+    /// Hides needles written with `tokens` in `text`.
+    pub fn new(text: NaturalText, tokens: NeedleTokens, settings: NeedlesSettings) -> Self {
+        Self {
+            text,
+            tokens,
+            settings,
+        }
+    }
+
+    /// Draws needles; question `i` asks for needle `i`.
+    fn draw_content(&self, rng: &mut ChaCha8Rng) -> Result<Content, DataError> {
+        let num_needles = self.settings.needles.draw(rng);
+        let most = self.settings.max_questions.clamp(1, num_needles);
+        let num_questions = 1 + super::range::index_below(rng, most);
+        let facts = Fact::draw_distinct(rng, num_needles, KeyClass::Training);
+        let form = draw_form(rng);
+        let definition = |fact| self.tokens.definition(form, fact);
+        let question = |fact| self.tokens.question(form, fact);
+        Ok(Content {
+            definitions: facts.iter().map(definition).collect::<Result<_, _>>()?,
+            questions: facts[..num_questions]
+                .iter()
+                .map(question)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn write(&self, rng: &mut ChaCha8Rng, content: Content, text: &[u32]) -> Sequence {
+        let mut needles: Vec<(usize, Vec<u32>)> = content
+            .definitions
+            .into_iter()
+            .map(|definition| (self.tokens.draw_place(rng, text), definition))
+            .collect();
+        let mut sequence = Sequence::default();
+        sequence.push_all(&[self.tokens.bos()], 0.0);
+        for (id, origin) in self.tokens.hide(text, &mut needles) {
+            let weight = if origin == TokenOrigin::Text { 1.0 } else { 0.0 };
+            sequence.push_all(&[id], weight);
+        }
+        sequence.push_all(self.tokens.line_end(), 0.0);
+        for question in &content.questions {
+            sequence.push_all(&question.cue, 1.0);
+            sequence.push_all(&question.answer, self.settings.answer_weight);
+            sequence.push_all(&question.close, 1.0);
+        }
+        sequence
+    }
+}
+
+impl Generate for Needles {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn sequence(&self, rng: &mut ChaCha8Rng, len: usize) -> Result<Sequence, DataError> {
+        let mut content = self.draw_content(rng)?;
+        let frame_len = 1 + self.tokens.line_end().len();
+        while content.num_tokens() + frame_len > len {
+            if content.definitions.len() == 1 {
+                return Err(DataError::GeneratorLength {
+                    generator: NAME,
+                    len,
+                    min_len: content.num_tokens() + frame_len,
+                });
+            }
+            content.shrink();
+        }
+        let text_len = len - frame_len - content.num_tokens();
+        let text = self.text.window(rng, text_len);
+        Ok(self.write(rng, content, &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::generate::corpus::tests::{TOKENIZER, natural};
+    use crate::fault::Coded;
+    use crate::random::stream;
+
+    fn generator(needles: (usize, usize), max_questions: usize) -> Needles {
+        let settings = NeedlesSettings {
+            needles: CountRange::new(NAME, "needles", needles.0, needles.1).unwrap(),
+            max_questions,
+            answer_weight: 2.0,
+        };
+        let tokens = NeedleTokens::new(TOKENIZER.clone()).unwrap();
+        Needles::new(natural(), tokens, settings)
+    }
+
+    #[test]
+    fn the_last_line_is_a_complete_question_about_a_needle() {
+        let generator = generator((1, 4), 2);
+        let mut depths = Vec::new();
+        for index in 0..150 {
+            let sequence = generator.sequence(&mut stream("t", &[index]), 512).unwrap();
+            assert_eq!((sequence.ids.len(), sequence.weights.len()), (512, 512));
+            let text = TOKENIZER.decode(&sequence.ids[1..]).unwrap();
+            assert!(text.ends_with('\n'));
+            let Some(question) = text.lines().last().and_then(|line| line.strip_prefix("assert_eq!(")) else {
+                continue;
+            };
+            let (key, value) = question.strip_suffix(");").unwrap().split_once(", ").unwrap();
+            let needle = format!("const {key}: u64 = {value};");
+            let at = text.lines().position(|line| line == needle).expect(&text);
+            depths.push(at * 100 / text.lines().count());
+        }
+        depths.sort_unstable();
+        assert!(depths.len() > 50 && depths[5] < 15 && depths[depths.len() - 6] > 80, "{depths:?}");
+    }
+
+    #[test]
+    fn answers_are_seven_weighted_tokens_per_question() {
+        let generator = generator((3, 3), 3);
+        for index in 0..30 {
+            let sequence = generator.sequence(&mut stream("t", &[index]), 400).unwrap();
+            let answers = sequence.weights.iter().filter(|weight| **weight > 1.5).count();
+            assert!([7, 14, 21].contains(&answers), "{answers}");
+        }
+    }
+
+    #[test]
+    fn short_sequences_get_fewer_needles_and_too_short_ones_an_error() {
+        let generator = generator((8, 8), 1);
+        let sequence = generator.sequence(&mut stream("t", &[1]), 128).unwrap();
+        assert_eq!(sequence.len(), 128);
+        let error = generator.sequence(&mut stream("t", &[1]), 30).unwrap_err();
+        assert_eq!(error.code(), "generate.length");
+    }
+}
