@@ -126,9 +126,8 @@ pub enum CheckpointError {
 impl Coded for CheckpointError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Io { source, .. } => io_code(source),
             Self::Sync { .. } => "io.fsync",
-            Self::NoSpace { source, .. } => io_code(source),
+            Self::Io { source, .. } | Self::NoSpace { source, .. } => io_code(source),
             Self::NoRename { .. } => "run.rename",
             Self::Corrupt { .. } => "ckpt.corrupt",
             Self::NoneGood { .. } => "ckpt.none_good",
@@ -198,8 +197,7 @@ fn name_last(step: Option<u64>) -> String {
 }
 
 fn list(changes: &[Change]) -> String {
-    changes
-        .iter()
-        .map(|change| format!("\n  {change}"))
-        .collect()
+    changes.iter().fold(String::new(), |list, change| {
+        list + "\n  " + &change.to_string()
+    })
 }

@@ -101,7 +101,7 @@ impl SimDisk {
         trees
     }
 
-    fn run(&self, op: Op) -> io::Result<()> {
+    fn run(&self, op: &Op) -> io::Result<()> {
         let mut sim = self.0.borrow_mut();
         let call = sim.log.len();
         let grows = matches!(
@@ -116,9 +116,9 @@ impl SimDisk {
         };
         sim.log.push(op.clone());
         let Some((errno, is_cut)) = error else {
-            return apply(&mut sim.tree, &op);
+            return apply(&mut sim.tree, op);
         };
-        if let (Op::Write(path, bytes), true) = (&op, is_cut) {
+        if let (Op::Write(path, bytes), true) = (op, is_cut) {
             let _ = apply(&mut sim.tree, &half(path, bytes));
         }
         Err(io::Error::from_raw_os_error(errno))
@@ -196,7 +196,7 @@ struct SimFile(SimDisk, PathBuf);
 
 impl Write for SimFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.run(Op::Write(self.1.clone(), bytes.to_vec()))?;
+        self.0.run(&Op::Write(self.1.clone(), bytes.to_vec()))?;
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -206,23 +206,23 @@ impl Write for SimFile {
 
 impl SyncWrite for SimFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.0.run(Op::SyncFile(self.1.clone()))
+        self.0.run(&Op::SyncFile(self.1.clone()))
     }
 }
 
 impl Disk for SimDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.run(Op::CreateDir(path.to_path_buf()))
+        self.run(&Op::CreateDir(path.to_path_buf()))
     }
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn SyncWrite>> {
-        self.run(Op::Create(path.to_path_buf()))?;
+        self.run(&Op::Create(path.to_path_buf()))?;
         Ok(Box::new(SimFile(self.clone(), path.to_path_buf())))
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.run(Op::SyncDir(path.to_path_buf()))
+        self.run(&Op::SyncDir(path.to_path_buf()))
     }
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.run(Op::Rename(from.to_path_buf(), to.to_path_buf()))
+        self.run(&Op::Rename(from.to_path_buf(), to.to_path_buf()))
     }
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read>, u64)> {
         match self.0.borrow().tree.get(path) {
@@ -248,6 +248,6 @@ impl Disk for SimDisk {
         Ok(children.map(entry).collect())
     }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.run(Op::Remove(path.to_path_buf()))
+        self.run(&Op::Remove(path.to_path_buf()))
     }
 }

@@ -364,7 +364,7 @@ impl CheckpointStore {
                 .to_string_lossy()
                 .into_owned();
             let taken = self.damaged_names()?;
-            let free = (1_u64..)
+            let free = (1..=u32::MAX)
                 .map(|n| format!("bad-{name}-{n}"))
                 .find(|name| !taken.contains(name));
             let to = self.dir.join(free.unwrap_or_default());

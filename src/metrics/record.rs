@@ -103,7 +103,7 @@ impl Record {
                     .push((key, number.as_f64().unwrap_or(f64::NAN))),
                 Value::Null => record.scalars.push((key, f64::NAN)),
                 Value::Array(items) if key == "events" => {
-                    record.events.extend(items.iter().filter_map(parse_event))
+                    record.events.extend(items.iter().filter_map(parse_event));
                 }
                 _ => {}
             }

@@ -48,7 +48,7 @@ pub const TIME_ETA: &str = "time/eta";
 pub const DROPPED_EVENTS: &str = "dropped_events";
 /// Histogram of the gates.
 pub const HIST_Z: &str = "gates/z";
-/// Histogram of log_alpha.
+/// Histogram of `log_alpha`.
 pub const HIST_LOG_ALPHA: &str = "gates/log_alpha";
 /// Picture of the gates, layers x kv heads.
 pub const IMAGE_MASK: &str = "mask/heatmap";
