@@ -7,4 +7,6 @@ pub mod gate_step;
 pub mod gate_trainer;
 pub mod optimizer;
 pub mod reduction;
+pub mod run_dir;
+pub mod signal;
 pub mod weight_trainer;
