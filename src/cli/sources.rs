@@ -1,5 +1,6 @@
 //! How a command line names corpora, and where they are on this machine when it names no path.
 
+use crate::config::corpus::SourceSettings;
 use crate::data::error::DataError;
 use crate::data::source::Source;
 use crate::data::source::crates::{Crates, CratesSettings};
@@ -47,6 +48,17 @@ impl FromStr for SourceSpec {
             return Err(format!("`{word}` needs a path: `{word}=PATH`"));
         }
         Ok(Self { kind, path })
+    }
+}
+
+impl From<&SourceSettings> for SourceSpec {
+    fn from(settings: &SourceSettings) -> Self {
+        let (kind, path) = match settings {
+            SourceSettings::Crates { path } => (SourceKind::Crates, path.clone()),
+            SourceSettings::RustBooks { path } => (SourceKind::RustBooks, path.clone()),
+            SourceSettings::Text { path } => (SourceKind::Text, Some(path.clone())),
+        };
+        Self { kind, path }
     }
 }
 

@@ -70,6 +70,11 @@ pub fn load<F: ConfigFile>(
     })
 }
 
+/// The values of a resolved configuration, for comparing two runs; `None` if `resolved` is no TOML.
+pub fn values(resolved: &str) -> Option<serde_json::Value> {
+    toml::from_str(resolved).ok()
+}
+
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,

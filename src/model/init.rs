@@ -37,9 +37,15 @@ pub enum Outputs {
 pub fn fresh_tensors(config: &ModelConfig, init: Init, device: Device) -> BTreeMap<String, Tensor> {
     let expected = tensor_names::expected(config);
     let draw = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
-        let is_output = ["o_proj", "down_proj", "lm_head"].iter().any(|part| name.contains(part));
+        let is_output = ["o_proj", "down_proj", "lm_head"]
+            .iter()
+            .any(|part| name.contains(part));
         let columns = shape.last().copied().unwrap_or(1) as f64;
-        let std = if name.contains("embed_tokens") { init.embedding_std } else { 0.5 / columns.sqrt() };
+        let std = if name.contains("embed_tokens") {
+            init.embedding_std
+        } else {
+            0.5 / columns.sqrt()
+        };
         let tensor = match shape.len() {
             1 => ones(&shape),
             _ if is_output && init.outputs == Outputs::Zero => ones(&shape) * 0.0,
@@ -51,7 +57,10 @@ pub fn fresh_tensors(config: &ModelConfig, init: Init, device: Device) -> BTreeM
 }
 
 fn signed(shape: &[usize]) -> Vec<i64> {
-    shape.iter().filter_map(|len| i64::try_from(*len).ok()).collect()
+    shape
+        .iter()
+        .filter_map(|len| i64::try_from(*len).ok())
+        .collect()
 }
 
 fn ones(shape: &[usize]) -> Tensor {
@@ -59,7 +68,10 @@ fn ones(shape: &[usize]) -> Tensor {
 }
 
 /// Uniform values with standard deviation `std`.
-#[expect(clippy::cast_possible_truncation, reason = "drawn in f64, stored in f32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "drawn in f64, stored in f32"
+)]
 fn uniform(shape: &[usize], std: f64, at: &[u64]) -> Tensor {
     let mut rng = random::stream("weight init", at);
     let half_width = std * 3.0_f64.sqrt();

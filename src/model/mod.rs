@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 mod features;
 pub mod fingerprint;
+pub mod init;
 mod json;
 pub mod kv;
 pub mod linear;

@@ -71,13 +71,21 @@ mod tests {
         let generator = CodeRepeats::new(natural(), TOKENIZER.bos(), span);
         let (mut copies, mut total) = (0, 0);
         for index in 0..40 {
-            let ids = generator.sequence(&mut stream("t", &[index]), 1 + 24 * 20).unwrap().ids;
+            let ids = generator
+                .sequence(&mut stream("t", &[index]), 1 + 24 * 20)
+                .unwrap()
+                .ids;
             assert_eq!(ids.len(), 1 + 24 * 20);
             let spans: Vec<&[u32]> = ids[1..].chunks(24).collect();
-            copies += (1..spans.len()).filter(|i| spans[..*i].contains(&spans[*i])).count();
+            copies += (1..spans.len())
+                .filter(|i| spans[..*i].contains(&spans[*i]))
+                .count();
             total += spans.len();
         }
-        assert!((total * 4 / 10..total * 6 / 10).contains(&copies), "{copies} of {total}");
+        assert!(
+            (total * 4 / 10..total * 6 / 10).contains(&copies),
+            "{copies} of {total}"
+        );
         assert!(generator.sequence(&mut stream("t", &[0]), 48).is_err());
     }
 }

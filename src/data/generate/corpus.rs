@@ -34,7 +34,10 @@ impl MemoryCorpus {
             .par_iter()
             .map(|selected| {
                 let document = selected.read()?;
-                Ok((tokenizer.encode(&document.text)?, document.text.len() as u64))
+                Ok((
+                    tokenizer.encode(&document.text)?,
+                    document.text.len() as u64,
+                ))
             })
             .collect::<Result<Vec<_>, DataError>>()?;
         let mut corpus = Self::default();
@@ -46,8 +49,9 @@ impl MemoryCorpus {
             let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
             return Err(DataError::Empty {
                 path: Path::new(&names.join("+")).to_path_buf(),
-                reason: "no document is on the chosen side of the held-out line within the byte limit"
-                    .to_owned(),
+                reason:
+                    "no document is on the chosen side of the held-out line within the byte limit"
+                        .to_owned(),
             });
         }
         Ok(corpus)
@@ -153,10 +157,12 @@ pub(super) mod tests {
     use std::sync::LazyLock;
 
     /// The tiny model's tokenizer, loaded once.
-    pub(in crate::data::generate) static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
-        Arc::new(Tokenizer::from_file(&path).unwrap())
-    });
+    pub(in crate::data::generate) static TOKENIZER: LazyLock<Arc<Tokenizer>> =
+        LazyLock::new(|| {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
+            Arc::new(Tokenizer::from_file(&path).unwrap())
+        });
 
     /// Three documents of numbered code lines.
     pub(in crate::data::generate) fn natural() -> NaturalText {
@@ -197,7 +203,9 @@ pub(super) mod tests {
         let natural = natural();
         let mut rng = stream("d", &[]);
         let first = natural.corpus.document(0).as_ptr();
-        let hits = (0..1000).filter(|_| natural.draw_document(&mut rng).as_ptr() == first).count();
+        let hits = (0..1000)
+            .filter(|_| natural.draw_document(&mut rng).as_ptr() == first)
+            .count();
         assert!((700..800).contains(&hits), "{hits}");
     }
 
@@ -205,7 +213,11 @@ pub(super) mod tests {
     fn a_corpus_keeps_documents_apart_and_counts() {
         let folder = tempfile::tempdir().unwrap();
         for i in 0..40 {
-            std::fs::write(folder.path().join(format!("{i:02}.txt")), format!("text {i}")).unwrap();
+            std::fs::write(
+                folder.path().join(format!("{i:02}.txt")),
+                format!("text {i}"),
+            )
+            .unwrap();
         }
         let source = Text::scan(folder.path(), &TextSettings::default()).unwrap();
         let sources: Vec<Box<dyn Source>> = vec![Box::new(source)];
@@ -221,8 +233,14 @@ pub(super) mod tests {
         let mut expected = expected;
         expected.sort();
         assert_eq!(texts, expected);
-        assert_eq!(corpus.num_bytes(), texts.iter().map(|text| text.len() as u64).sum::<u64>());
-        let none = Selection { max_bytes: Some(1), ..Selection::default() };
+        assert_eq!(
+            corpus.num_bytes(),
+            texts.iter().map(|text| text.len() as u64).sum::<u64>()
+        );
+        let none = Selection {
+            max_bytes: Some(1),
+            ..Selection::default()
+        };
         assert!(MemoryCorpus::build(&sources, &none, &TOKENIZER).is_err());
     }
 }

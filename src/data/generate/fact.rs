@@ -119,8 +119,15 @@ mod tests {
         for adjective in &WORDS[0] {
             classes.push(key_class([adjective, "lion", "apple"]));
         }
-        let evaluation = classes.iter().filter(|class| **class == KeyClass::Evaluation).count();
-        assert!((10..45).contains(&evaluation), "{evaluation} of {}", classes.len());
+        let evaluation = classes
+            .iter()
+            .filter(|class| **class == KeyClass::Evaluation)
+            .count();
+        assert!(
+            (10..45).contains(&evaluation),
+            "{evaluation} of {}",
+            classes.len()
+        );
     }
 
     #[test]
@@ -129,6 +136,12 @@ mod tests {
         let keys: BTreeSet<_> = facts.iter().map(|fact| fact.words).collect();
         let values: BTreeSet<_> = facts.iter().map(|fact| fact.value).collect();
         assert_eq!((keys.len(), values.len()), (300, 300));
-        assert_eq!(facts[0], Fact { words: ["fond", "skunk", "almond"], value: 3_019_430 });
+        assert_eq!(
+            facts[0],
+            Fact {
+                words: ["fond", "skunk", "almond"],
+                value: 3_019_430
+            }
+        );
     }
 }

@@ -125,7 +125,10 @@ mod tests {
                     continue;
                 };
                 let (key, value) = question.split_once(", ").unwrap();
-                assert!(text[..at].contains(&format!("const {key}: u64 = {value};\n")), "{text}");
+                assert!(
+                    text[..at].contains(&format!("const {key}: u64 = {value};\n")),
+                    "{text}"
+                );
                 let words: Vec<&str> = key[4..].split('_').collect();
                 assert_eq!(key_class(words.try_into().unwrap()), KeyClass::Training);
                 asked += 1;
@@ -136,11 +139,21 @@ mod tests {
 
     #[test]
     fn answers_weigh_more_and_definitions_nothing() {
-        let sequence = generator((3, 3), 3).sequence(&mut stream("t", &[1]), 150).unwrap();
-        let first = sequence.weights.iter().position(|weight| *weight > 0.0).unwrap();
+        let sequence = generator((3, 3), 3)
+            .sequence(&mut stream("t", &[1]), 150)
+            .unwrap();
+        let first = sequence
+            .weights
+            .iter()
+            .position(|weight| *weight > 0.0)
+            .unwrap();
         let definitions = TOKENIZER.decode(&sequence.ids[1..first]).unwrap();
         assert_eq!(definitions.lines().count(), 3);
-        let answer = sequence.weights.iter().position(|weight| *weight > 1.5).unwrap();
+        let answer = sequence
+            .weights
+            .iter()
+            .position(|weight| *weight > 1.5)
+            .unwrap();
         let digits = TOKENIZER.decode(&sequence.ids[answer..answer + 7]).unwrap();
         assert!(digits.bytes().all(|byte| byte.is_ascii_digit()), "{digits}");
         assert!(definitions.contains(&digits));
@@ -148,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_sequence_without_room_for_a_question_is_refused() {
-        let error = generator((6, 6), 2).sequence(&mut stream("t", &[1]), 64).unwrap_err();
+        let error = generator((6, 6), 2)
+            .sequence(&mut stream("t", &[1]), 64)
+            .unwrap_err();
         assert_eq!(error.code(), "generate.length");
     }
 

@@ -33,7 +33,10 @@ impl Mixture {
         let mut summed = Vec::with_capacity(parts.len());
         for (weight, generator) in parts {
             if !(weight.is_finite() && weight > 0.0) {
-                return Err(bad(generator.name(), format!("must be above 0, not {weight}")));
+                return Err(bad(
+                    generator.name(),
+                    format!("must be above 0, not {weight}"),
+                ));
             }
             total += weight;
             summed.push((total, generator));

@@ -53,7 +53,12 @@ mod tests {
         assert_eq!(sequence.len(), 100);
         assert_eq!(sequence.labels()[0], -100);
         assert_eq!(sequence.ids[0], TOKENIZER.bos());
-        assert!(TOKENIZER.decode(&sequence.ids[1..]).unwrap().contains("compute("));
+        assert!(
+            TOKENIZER
+                .decode(&sequence.ids[1..])
+                .unwrap()
+                .contains("compute(")
+        );
         assert!(generator.sequence(&mut stream("t", &[3]), 1).is_err());
     }
 }

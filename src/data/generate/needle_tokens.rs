@@ -47,7 +47,11 @@ impl NeedleTokens {
         let num_ids = u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
         let ends_line = (0..num_ids)
             // Ids may have gaps; what cannot be decoded ends no line.
-            .map(|id| tokenizer.decode(&[id]).is_ok_and(|text| text.ends_with('\n')))
+            .map(|id| {
+                tokenizer
+                    .decode(&[id])
+                    .is_ok_and(|text| text.ends_with('\n'))
+            })
             .collect();
         Ok(Self {
             line_end: tokenizer.encode("\n")?,
@@ -185,7 +189,11 @@ mod tests {
             let joined = tokens.hide(&text, &mut needles);
             let ids: Vec<u32> = joined.iter().map(|(id, _)| *id).collect();
             let decoded = TOKENIZER.decode(&ids).unwrap();
-            assert_eq!(decoded.lines().filter(|line| *line == "NEEDLE").count(), 2, "{decoded}");
+            assert_eq!(
+                decoded.lines().filter(|line| *line == "NEEDLE").count(),
+                2,
+                "{decoded}"
+            );
             let natural: Vec<u32> = joined
                 .iter()
                 .filter(|(_, origin)| *origin == TokenOrigin::Text)

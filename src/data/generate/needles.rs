@@ -39,7 +39,12 @@ struct Content {
 impl Content {
     fn num_tokens(&self) -> usize {
         let definitions = self.definitions.iter().map(Vec::len).sum::<usize>();
-        definitions + self.questions.iter().map(Question::num_tokens).sum::<usize>()
+        definitions
+            + self
+                .questions
+                .iter()
+                .map(Question::num_tokens)
+                .sum::<usize>()
     }
 
     /// Drops the last needle, and its question if it has one.
@@ -86,7 +91,11 @@ impl Needles {
         let mut sequence = Sequence::default();
         sequence.push_all(&[self.tokens.bos()], 0.0);
         for (id, origin) in self.tokens.hide(text, &mut needles) {
-            let weight = if origin == TokenOrigin::Text { 1.0 } else { 0.0 };
+            let weight = if origin == TokenOrigin::Text {
+                1.0
+            } else {
+                0.0
+            };
             sequence.push_all(&[id], weight);
         }
         sequence.push_all(self.tokens.line_end(), 0.0);
@@ -149,16 +158,27 @@ mod tests {
             assert_eq!((sequence.ids.len(), sequence.weights.len()), (512, 512));
             let text = TOKENIZER.decode(&sequence.ids[1..]).unwrap();
             assert!(text.ends_with('\n'));
-            let Some(question) = text.lines().last().and_then(|line| line.strip_prefix("assert_eq!(")) else {
+            let Some(question) = text
+                .lines()
+                .last()
+                .and_then(|line| line.strip_prefix("assert_eq!("))
+            else {
                 continue;
             };
-            let (key, value) = question.strip_suffix(");").unwrap().split_once(", ").unwrap();
+            let (key, value) = question
+                .strip_suffix(");")
+                .unwrap()
+                .split_once(", ")
+                .unwrap();
             let needle = format!("const {key}: u64 = {value};");
             let at = text.lines().position(|line| line == needle).expect(&text);
             depths.push(at * 100 / text.lines().count());
         }
         depths.sort_unstable();
-        assert!(depths.len() > 50 && depths[5] < 15 && depths[depths.len() - 6] > 80, "{depths:?}");
+        assert!(
+            depths.len() > 50 && depths[5] < 15 && depths[depths.len() - 6] > 80,
+            "{depths:?}"
+        );
     }
 
     #[test]
@@ -166,7 +186,11 @@ mod tests {
         let generator = generator((3, 3), 3);
         for index in 0..30 {
             let sequence = generator.sequence(&mut stream("t", &[index]), 400).unwrap();
-            let answers = sequence.weights.iter().filter(|weight| **weight > 1.5).count();
+            let answers = sequence
+                .weights
+                .iter()
+                .filter(|weight| **weight > 1.5)
+                .count();
             assert!([7, 14, 21].contains(&answers), "{answers}");
         }
     }

@@ -1,8 +1,8 @@
 //! `random-repeats`: uniformly random tokens that repeat after a span. Nothing but copying predicts them.
 
+use super::Generate;
 use super::range::{CountRange, index_below};
 use super::sequence::Sequence;
-use super::Generate;
 use crate::data::error::DataError;
 use rand_chacha::ChaCha8Rng;
 
@@ -57,7 +57,9 @@ impl Generate for RandomRepeats {
             .collect();
         Ok(Sequence {
             ids: span.iter().copied().cycle().take(len).collect(),
-            weights: (0..len).map(|t| if t > period { 1.0 } else { 0.0 }).collect(),
+            weights: (0..len)
+                .map(|t| if t > period { 1.0 } else { 0.0 })
+                .collect(),
         })
     }
 }
@@ -77,11 +79,19 @@ mod tests {
             let sequence = generator.sequence(&mut stream("t", &[index]), 64).unwrap();
             assert_eq!((sequence.ids.len(), sequence.weights.len()), (64, 64));
             assert!(sequence.ids.iter().all(|id| (2..300).contains(id)));
-            let first = sequence.weights.iter().position(|weight| *weight > 0.0).unwrap();
+            let first = sequence
+                .weights
+                .iter()
+                .position(|weight| *weight > 0.0)
+                .unwrap();
             let period = first - 1;
             periods.insert(period);
             assert!((first..64).all(|t| sequence.ids[t] == sequence.ids[t - period]));
-            assert!(sequence.weights[first..].iter().all(|weight| (*weight - 1.0).abs() < 1e-9));
+            assert!(
+                sequence.weights[first..]
+                    .iter()
+                    .all(|weight| (*weight - 1.0).abs() < 1e-9)
+            );
         }
         assert_eq!((periods.first(), periods.last()), (Some(&16), Some(&32)));
     }

@@ -70,7 +70,10 @@ mod tests {
         seen.dedup();
         assert_eq!(seen, [2, 3, 4]);
         for (min, max) in [(0, 3), (4, 3)] {
-            assert_eq!(CountRange::new("k", "s", min, max).unwrap_err().code(), "generate.setting");
+            assert_eq!(
+                CountRange::new("k", "s", min, max).unwrap_err().code(),
+                "generate.setting"
+            );
         }
     }
 }

@@ -27,7 +27,13 @@ impl Sequence {
     pub fn labels(&self) -> Vec<i64> {
         let pairs = self.ids.iter().zip(&self.weights);
         pairs
-            .map(|(id, weight)| if *weight > 0.0 { i64::from(*id) } else { IGNORED_LABEL })
+            .map(|(id, weight)| {
+                if *weight > 0.0 {
+                    i64::from(*id)
+                } else {
+                    IGNORED_LABEL
+                }
+            })
             .collect()
     }
 

@@ -1,0 +1,203 @@
+//! `prulong pretrain`.
+
+use crate::cli::sources::{SourceSpec, open_sources};
+use crate::cli::{console::Console, output};
+use crate::attention::choose::choose;
+use crate::checkpoint::identity::Identity;
+use crate::checkpoint::store::Loaded as Checkpoint;
+use crate::config::corpus::CorpusSettings;
+use crate::config::load::{Loaded, load};
+use crate::config::pretrain::{PretrainConfig, PretrainFile};
+use crate::data::generate::TokenCorpus;
+use crate::data::generate::build::Materials;
+use crate::data::generate::corpus::{MemoryCorpus, NaturalText};
+use crate::data::generate::mixture::Mixture;
+use crate::data::source::select::{Selection, Split};
+use crate::data::tokenizer::Tokenizer;
+use crate::fault::AnyFault;
+use crate::model::config::ModelConfig;
+use crate::model::init::{Init, Outputs, fresh_tensors};
+use crate::model::llama::Llama;
+use crate::model::rope_config::RopeConfig;
+use crate::model::save;
+use crate::train::optimizer::host_adamw::AdamSettings;
+use crate::train::optimizer::muon::MuonSettings;
+use crate::train::pretrain_loop::{Batches, Schedule, restore, run as run_stages};
+use crate::train::pretrain_step::{Pretrainer, Sample};
+use crate::train::run_dir::{CONFIG_NAME, Resume, RunDir};
+use crate::train::run_io::{Observer, RunIo};
+use crate::train::signal::Interrupt;
+use crate::train::weight_trainer::{Rules, WeightSettings, WeightTrainer};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Train a small Llama from nothing on text of this machine and generated documents.
+///
+/// A run is a list of stages, each with a sequence length, a batch and a mixture of document kinds. It continues where it
+/// stopped when the same command is given again; the finished model is written as a Hugging Face folder.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Run configuration (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Changes one setting, e.g. `seed=1`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+
+    /// Directory of the run: settings, metrics, checkpoints.
+    #[arg(long, value_name = "DIR")]
+    run_dir: PathBuf,
+
+    /// Where to continue: `auto`, `never`, or a checkpoint folder.
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    resume: Resume,
+
+    /// Settings that may differ from those of the checkpoint.
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    allow_config_change: Vec<String>,
+
+    /// Where the model is written at the end; default `RUN/model`.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// Mixtures of every stage.
+struct StageBatches {
+    seed: u64,
+    stages: Vec<(Mixture, usize, usize)>,
+}
+
+impl Batches for StageBatches {
+    fn batch(&self, stage: usize, step: u64) -> Result<Vec<Sample>, AnyFault> {
+        let (mixture, batch_len, seq_len) = &self.stages[stage];
+        let sequences = mixture.batch(self.seed, step, *batch_len, *seq_len)?;
+        let sample = |sequence: crate::data::generate::sequence::Sequence| Sample {
+            ids: sequence.ids.into_iter().map(i64::from).collect(),
+            weights: sequence.weights,
+        };
+        Ok(sequences.into_iter().map(sample).collect())
+    }
+}
+
+/// Runs all stages and writes the model.
+///
+/// # Errors
+/// Wrong settings, missing text, failures of storage; 75 after a signal, with a checkpoint saved.
+pub fn run(args: Args) -> Result<(), AnyFault> {
+    let loaded = load::<PretrainFile>(&args.config, &args.overrides)?;
+    let config = &loaded.config;
+    let device = crate::cli::run_setup::device(config.run.device)?;
+    if let Some(threads) = config.run.threads {
+        crate::torch::threads::set_threads(threads)?;
+    }
+    let tokenizer = Arc::new(Tokenizer::from_file(&config.tokenizer)?);
+    let batches = batches(config, &tokenizer)?;
+    let dir = RunDir::open(&args.run_dir)?;
+    let interrupt = Interrupt::install().map_err(crate::cli::run_setup::signals)?;
+    let store = dir.store()?;
+    let identity = identity(&loaded, &tokenizer);
+    let checkpoint =
+        dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
+    dir.record(CONFIG_NAME, &loaded.resolved)?;
+    let mut pretrainer = pretrainer(config, &tokenizer, device)?;
+    let mut console = Console::new();
+    let start = resume(&mut pretrainer, checkpoint.as_ref(), &mut console)?;
+    let settings = (identity, config.checkpoint.clone());
+    let mut io = RunIo::open(dir, store, interrupt, settings, checkpoint.as_ref())?;
+    let schedule = Schedule { stages: &config.stages, log_every: config.run.log_every };
+    run_stages(&mut pretrainer, schedule, &batches, (&mut io, start), &mut console)?;
+    let output = args.output.unwrap_or_else(|| io.dir.path().join("model"));
+    save::save(&output, pretrainer.model(), &config.tokenizer)?;
+    output::line(format!("model written to {}", output.display()))?;
+    Ok(())
+}
+
+fn resume(
+    pretrainer: &mut Pretrainer,
+    checkpoint: Option<&Checkpoint>,
+    console: &mut Console,
+) -> Result<u64, AnyFault> {
+    let Some(checkpoint) = checkpoint else { return Ok(0) };
+    for warning in &checkpoint.warnings {
+        console.note(&warning.to_string());
+    }
+    restore(pretrainer, checkpoint)?;
+    console.note(&format!("continuing after step {}", checkpoint.step));
+    Ok(checkpoint.step)
+}
+
+/// What must not change between interruption and resumption: everything but device, logging and checkpoint cadence.
+fn identity(loaded: &Loaded<PretrainConfig>, tokenizer: &Tokenizer) -> Identity {
+    let settings = crate::cli::run_setup::deciding_settings(&loaded.resolved);
+    Identity::new(&settings, "fresh", tokenizer.fingerprint())
+}
+
+fn batches(config: &PretrainConfig, tokenizer: &Arc<Tokenizer>) -> Result<StageBatches, AnyFault> {
+    let text = config.corpus.as_ref().map(|corpus| natural_text(corpus, tokenizer)).transpose()?;
+    let materials = Materials::new(tokenizer.clone(), text)?;
+    let stages = config.stages.iter().map(|stage| {
+        Ok((materials.mixture(&stage.mix)?, stage.batch_len, stage.seq_len))
+    });
+    Ok(StageBatches { seed: config.seed, stages: stages.collect::<Result<_, AnyFault>>()? })
+}
+
+/// The training side of the corpus, tokenized.
+fn natural_text(corpus: &CorpusSettings, tokenizer: &Tokenizer) -> Result<NaturalText, AnyFault> {
+    let specs: Vec<SourceSpec> = corpus.sources.iter().map(SourceSpec::from).collect();
+    let selection = Selection {
+        split: Split::Train,
+        held_out_share: corpus.held_out,
+        max_bytes: Some(corpus.max_bytes),
+        seed: corpus.seed,
+    };
+    let found = MemoryCorpus::build(&open_sources(&specs)?, &selection, tokenizer)?;
+    output::note(format!(
+        "corpus: {} documents, {} bytes, {} tokens",
+        found.num_documents(),
+        found.num_bytes(),
+        found.num_tokens()
+    ));
+    Ok(NaturalText::new(Arc::new(found), tokenizer)?)
+}
+
+fn pretrainer(
+    config: &PretrainConfig,
+    tokenizer: &Tokenizer,
+    device: tch::Device,
+) -> Result<Pretrainer, AnyFault> {
+    let model_config = model_config(config, tokenizer)?;
+    let outputs = if config.init.zero_output { Outputs::Zero } else { Outputs::Drawn };
+    let init = Init { embedding_std: config.init.embedding_std, outputs, seed: config.seed };
+    let tensors = fresh_tensors(&model_config, init, device);
+    let model = Llama::from_tensors(model_config, tensors)?;
+    let optimizer = &config.optimizer;
+    let settings = WeightSettings {
+        adam: AdamSettings { betas: optimizer.adam_betas, eps: optimizer.adam_eps },
+        muon: MuonSettings {
+            momentum: optimizer.muon_momentum,
+            iterations: u32::try_from(optimizer.muon_steps).unwrap_or(u32::MAX),
+        },
+    };
+    let trainer = WeightTrainer::new(&model, Rules::MuonInLayers, settings);
+    let backend = choose("auto", device)?;
+    Ok(Pretrainer::new(model, trainer, backend, optimizer.weight_decay, optimizer.clip_norm))
+}
+
+fn model_config(config: &PretrainConfig, tokenizer: &Tokenizer) -> Result<ModelConfig, AnyFault> {
+    let model = &config.model;
+    let found = ModelConfig {
+        shape: model.attention_shape(),
+        hidden_size: model.hidden_size,
+        intermediate_size: model.intermediate_size,
+        vocab_size: tokenizer.vocab_size(),
+        rms_norm_eps: model.rms_norm_eps,
+        rope: RopeConfig::unscaled(model.rope_theta),
+        max_position_embeddings: model.max_position_embeddings,
+        tie_word_embeddings: model.tie_word_embeddings,
+        bos_id: Some(i64::from(tokenizer.bos())),
+        eos_ids: vec![i64::from(tokenizer.eos())],
+        dtype: None,
+    };
+    Ok(found.checked()?)
+}

@@ -1,0 +1,115 @@
+//! What every run writes: metrics, checkpoints, events; and when it must stop.
+
+use super::error::TrainError;
+use super::run_dir::RunDir;
+use super::signal::Interrupt;
+use crate::checkpoint::identity::Identity;
+use crate::checkpoint::store::{CheckpointStore, Loaded};
+use crate::config::run::CheckpointSettings;
+use crate::fault::AnyFault;
+use crate::metrics::jsonl::JsonlSink;
+use crate::metrics::record::Record;
+use crate::metrics::tensorboard::TensorBoardSink;
+
+/// Shows a run to its user; the library itself never prints.
+pub trait Observer {
+    /// One logged step of `num_steps`.
+    fn logged(&mut self, record: &Record, num_steps: u64);
+
+    /// Progress between logged steps.
+    fn stepped(&mut self, step: u64, num_steps: u64);
+
+    /// Something the user should read once.
+    fn note(&mut self, text: &str);
+}
+
+/// Sinks and checkpoints of one run.
+pub struct RunIo {
+    /// The run directory, locked.
+    pub dir: RunDir,
+    /// Its checkpoints.
+    pub store: CheckpointStore,
+    /// Set by signals.
+    pub interrupt: Interrupt,
+    jsonl: JsonlSink,
+    tensorboard: TensorBoardSink,
+    identity: Identity,
+    checkpoint: CheckpointSettings,
+    saved_step: Option<u64>,
+}
+
+impl RunIo {
+    /// Opens the sinks of a run that continues from `resumed`, or starts at step 0.
+    ///
+    /// # Errors
+    /// If a sink cannot be opened.
+    pub fn open(
+        dir: RunDir,
+        store: CheckpointStore,
+        interrupt: Interrupt,
+        (identity, checkpoint): (Identity, CheckpointSettings),
+        resumed: Option<&Loaded>,
+    ) -> Result<Self, AnyFault> {
+        let step = resumed.map_or(0, |loaded| loaded.step);
+        let (jsonl, _) = JsonlSink::open(dir.path(), step)?;
+        let tensorboard = TensorBoardSink::open(dir.path().join("events"), step);
+        let saved_step = resumed.map(|loaded| loaded.step);
+        Ok(Self {
+            dir,
+            store,
+            interrupt,
+            jsonl,
+            tensorboard,
+            identity,
+            checkpoint,
+            saved_step,
+        })
+    }
+
+    /// Writes one line of metrics to every sink.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be written; TensorBoard's failures are counted, not raised.
+    pub fn record(&mut self, record: &Record) -> Result<(), AnyFault> {
+        self.tensorboard.record(record);
+        Ok(self.jsonl.record(record)?)
+    }
+
+    /// The TensorBoard sink, for histograms and pictures.
+    pub fn tensorboard(&mut self) -> &mut TensorBoardSink {
+        &mut self.tensorboard
+    }
+
+    /// Whether a checkpoint is due after `step` finished steps.
+    ///
+    /// # Errors
+    /// If a save request of the user cannot be taken.
+    pub fn is_save_due(&self, step: u64) -> Result<bool, AnyFault> {
+        Ok(step.is_multiple_of(self.checkpoint.every) || self.dir.take_save_request()?)
+    }
+
+    /// Publishes the checkpoint of `step`, unless it is there already, and rotates old ones.
+    ///
+    /// # Errors
+    /// If it cannot be written; earlier checkpoints stay.
+    pub fn save(&mut self, step: u64, files: &[(&str, Vec<u8>)]) -> Result<(), AnyFault> {
+        if self.saved_step == Some(step) {
+            return Ok(());
+        }
+        self.jsonl.sync()?;
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (*name, bytes.as_slice()))
+            .collect();
+        self.store.publish(step, &self.identity, &files)?;
+        self.saved_step = Some(step);
+        let keep_last = usize::try_from(self.checkpoint.keep_last).unwrap_or(usize::MAX);
+        self.store.rotate(keep_last, self.checkpoint.keep_every)?;
+        Ok(())
+    }
+
+    /// The error that ends an interrupted run after its checkpoint is safe.
+    pub fn interrupted(&self, step: u64) -> AnyFault {
+        TrainError::Interrupted { step }.into()
+    }
+}
