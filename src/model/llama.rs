@@ -23,6 +23,13 @@ pub struct MissingTensor {
     name: String,
 }
 
+impl MissingTensor {
+    /// Its checkpoint name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Coded for MissingTensor {
     fn code(&self) -> &'static str {
         "model.tensor_missing"

@@ -45,9 +45,7 @@ fn expected(name: &str) -> (Vec<i64>, Tensor) {
 }
 
 fn model(name: &str) -> Llama {
-    let config = ModelConfig::load(&folder(name)).unwrap();
-    let tensors = load_all(&folder(name), &config, Kind::Float, Device::Cpu).unwrap();
-    Llama::from_tensors(config, tensors).unwrap()
+    Llama::load(&folder(name), Kind::Float, Device::Cpu).unwrap()
 }
 
 /// Logits `[T, V]` with the text fed in pieces of at most `chunk_len` tokens.

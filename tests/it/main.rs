@@ -6,3 +6,4 @@ mod golden_logits;
 mod golden_rope;
 mod mds_reader;
 mod mds_writer;
+mod model_save;
