@@ -203,6 +203,18 @@ impl Loader {
         self.order.epoch_rows()
     }
 
+    /// Tokens of one row as stored, padding included: that of the first row, which is every row's in a packed dataset.
+    ///
+    /// # Errors
+    /// Whatever is wrong with that row.
+    pub fn stored_row_len(&self) -> Result<usize, MdsError> {
+        let needs = RowNeeds {
+            vocab_size: None,
+            instruct_mask: false,
+        };
+        Ok(read_row(&self.shared.datasets[0], 0, needs)?.ids.len())
+    }
+
     /// Time spent waiting for rows since the last call.
     pub fn take_wait(&mut self) -> Duration {
         std::mem::take(&mut self.wait)

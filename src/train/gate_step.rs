@@ -137,8 +137,26 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NotFinite`] before anything is updated.
     pub fn step(&mut self, rows: &[Row], step: u64) -> Result<StepReport, TrainError> {
+        let report = self.step_unless(rows, step, &|| false)?;
+        Ok(report.unwrap_or_else(|| unreachable!("nothing asked to stop")))
+    }
+
+    /// As [`Self::step`], but `None`, with nothing changed, once `stop` says so between two micro-batches.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_unless(
+        &mut self,
+        rows: &[Row],
+        step: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<StepReport>, TrainError> {
+        let before = self.reduction.clone();
         let weights = self.reduction.weights(rows);
-        let totals = self.accumulate(rows, &weights, step);
+        let Some(totals) = self.accumulate(rows, &weights, step, stop) else {
+            self.reduction = before;
+            return Ok(None);
+        };
         let weight_squares = totals.weights.as_ref().map_or(0.0, grad_square_sum);
         let grad_norm = (totals.gates.square_sum() + weight_squares).sqrt();
         check_finite("the loss", totals.loss, step)?;
@@ -151,14 +169,14 @@ impl Trainer {
             step,
         );
         let is_trained = matches!(self.gates, Gates::Trained { .. });
-        Ok(StepReport {
+        Ok(Some(StepReport {
             loss: totals.loss / real(totals.num_targets.max(1)),
             gates: is_trained.then_some(totals.report),
             grad_norm,
             lr: multiplier,
             num_targets: totals.num_targets,
             num_empty: totals.num_empty,
-        })
+        }))
     }
 
     /// Mean cross-entropy per target of `rows` under gates `z[layer]`.
@@ -199,7 +217,13 @@ impl Trainer {
         }
     }
 
-    fn accumulate(&self, rows: &[Row], weights: &[f64], step: u64) -> Totals {
+    fn accumulate(
+        &self,
+        rows: &[Row],
+        weights: &[f64],
+        step: u64,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Totals> {
         let shape = self.model.config().shape;
         let mut totals = Totals {
             gates: GateGrads::zeros(shape.num_gates()),
@@ -214,6 +238,9 @@ impl Trainer {
         };
         let share = 1.0 / real(i64::try_from(rows.len()).unwrap_or(i64::MAX).max(1));
         for ((micro_batch, row), weight) in (0_u64..).zip(rows).zip(weights) {
+            if stop() {
+                return None;
+            }
             let key = NoiseKey {
                 seed: self.settings.seed,
                 step,
@@ -223,7 +250,7 @@ impl Trainer {
             totals.num_targets += row.targets.num_valid();
             totals.num_empty += usize::from(row.targets.num_valid() == 0);
         }
-        totals
+        Some(totals)
     }
 
     fn micro_step(
