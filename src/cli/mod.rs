@@ -8,6 +8,7 @@
 
 mod bug;
 pub mod failure;
+pub mod generate;
 pub mod output;
 pub mod program;
 pub mod sources;

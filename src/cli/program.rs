@@ -1,7 +1,7 @@
 //! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
 
 use crate::cli::failure::Failure;
-use crate::cli::{bug, output, tokenizer};
+use crate::cli::{bug, generate, output, tokenizer};
 use crate::fault::AnyFault;
 use clap::Parser;
 use std::process::ExitCode;
@@ -26,12 +26,15 @@ pub struct Cli {
 pub enum Command {
     /// Train a byte-level BPE tokenizer on text found on this machine.
     TrainTokenizer(tokenizer::Args),
+    /// Show what `prulong pretrain` trains on: sequences of one kind.
+    Generate(generate::Args),
 }
 
 impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
             Self::TrainTokenizer(args) => tokenizer::run(args),
+            Self::Generate(args) => generate::run(args),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::config::error::Bad;
 
 /// One kind of generated document and its share of a stage's rows, relative to the other shares.
 ///
-/// Lengths are in tokens. Nothing has a default: the mixture is the experiment.
+/// Lengths are in tokens. What makes up the mixture has no default: it is the experiment.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum GeneratorSettings {
@@ -37,6 +37,9 @@ pub enum GeneratorSettings {
         num_pairs_max: usize,
         /// Questions in a document.
         num_queries: usize,
+        /// Weight of an answer's tokens in the loss, other trained tokens having 1. 1: no emphasis.
+        #[serde(default = "one")]
+        answer_weight: f64,
     },
     /// Definitions hidden in natural text, asked for at its end.
     Needles {
@@ -46,12 +49,27 @@ pub enum GeneratorSettings {
         num_needles_min: usize,
         /// Most needles in a document.
         num_needles_max: usize,
+        /// Most questions at the end, at most one per needle; their number is drawn from 1 up. 4: several answers per
+        /// sequence teach more than one.
+        #[serde(default = "four")]
+        num_questions_max: usize,
+        /// Weight of an answer's tokens in the loss, other trained tokens having 1. 1: no emphasis.
+        #[serde(default = "one")]
+        answer_weight: f64,
     },
     /// Natural text as it is.
     Natural {
         /// Relative share.
         weight: f64,
     },
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn four() -> usize {
+    4
 }
 
 impl GeneratorSettings {
@@ -91,8 +109,10 @@ impl GeneratorSettings {
                 num_pairs_min,
                 num_pairs_max,
                 num_queries,
+                answer_weight,
                 ..
             } => {
+                check::positive(&format!("{at}.answer_weight"), answer_weight)?;
                 check::len(&format!("{at}.num_queries"), num_queries)?;
                 ordered(
                     ("num_pairs_min", num_pairs_min),
@@ -102,11 +122,17 @@ impl GeneratorSettings {
             Self::Needles {
                 num_needles_min,
                 num_needles_max,
+                num_questions_max,
+                answer_weight,
                 ..
-            } => ordered(
-                ("num_needles_min", num_needles_min),
-                ("num_needles_max", num_needles_max),
-            ),
+            } => {
+                check::positive(&format!("{at}.answer_weight"), answer_weight)?;
+                check::len(&format!("{at}.num_questions_max"), num_questions_max)?;
+                ordered(
+                    ("num_needles_min", num_needles_min),
+                    ("num_needles_max", num_needles_max),
+                )
+            }
             Self::Natural { .. } => Ok(()),
         }
     }

@@ -7,6 +7,7 @@
 use crate::data::error::DataError;
 use rand_chacha::ChaCha8Rng;
 
+pub mod build;
 pub mod code_repeats;
 pub mod corpus;
 pub mod fact;

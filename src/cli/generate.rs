@@ -1,0 +1,137 @@
+//! `prulong generate`.
+
+use crate::cli::output::Output;
+use crate::cli::sources::{SourceSpec, open_sources};
+use crate::config::generator::GeneratorSettings;
+use crate::data::error::DataError;
+use crate::data::generate::build::Materials;
+use crate::data::generate::corpus::{MemoryCorpus, NaturalText};
+use crate::data::generate::sequence::Sequence;
+use crate::data::source::select::Selection;
+use crate::data::tokenizer::Tokenizer;
+use crate::fault::AnyFault;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Show what `prulong pretrain` trains on: sequences of one kind.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Kind of sequence.
+    #[arg(value_enum)]
+    kind: GeneratorKind,
+
+    /// `tokenizer.json`, or the folder that holds one.
+    #[arg(long, value_name = "PATH")]
+    tokenizer: PathBuf,
+
+    /// Tokens per sequence.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    len: usize,
+
+    /// Number of sequences.
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    num: usize,
+
+    /// Seed; sequence `i` depends on the seed and `i` alone.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Corpus of natural text: `crates`, `rust-books`, `text=PATH` or `text-dirs=PATH`; may be repeated.
+    #[arg(long = "source", value_name = "SOURCE", default_value = "crates")]
+    sources: Vec<SourceSpec>,
+
+    /// Print one JSON object per sequence: `ids` and `weights`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The kinds a pretraining file knows.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum GeneratorKind {
+    /// Random tokens with a period of 16 to 32.
+    RandomRepeats,
+    /// Spans of 16 to 64 natural tokens, half of them copies.
+    CodeRepeats,
+    /// 4 to 8 definitions, then 8 questions.
+    KeyValues,
+    /// 1 to 4 needles in natural text, then up to 2 questions.
+    Needles,
+    /// Natural text.
+    Natural,
+}
+
+impl GeneratorKind {
+    fn settings(self) -> GeneratorSettings {
+        let weight = 1.0;
+        match self {
+            Self::RandomRepeats => GeneratorSettings::RandomRepeats {
+                weight,
+                span_min: 16,
+                span_max: 32,
+            },
+            Self::CodeRepeats => GeneratorSettings::CodeRepeats {
+                weight,
+                span_min: 16,
+                span_max: 64,
+            },
+            Self::KeyValues => GeneratorSettings::KeyValues {
+                weight,
+                num_pairs_min: 4,
+                num_pairs_max: 8,
+                num_queries: 8,
+                answer_weight: 1.0,
+            },
+            Self::Needles => GeneratorSettings::Needles {
+                weight,
+                num_needles_min: 1,
+                num_needles_max: 4,
+                num_questions_max: 2,
+                answer_weight: 1.0,
+            },
+            Self::Natural => GeneratorSettings::Natural { weight },
+        }
+    }
+}
+
+/// Prints the sequences as text, or as JSON.
+///
+/// # Errors
+/// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
+pub fn run(args: Args) -> Result<(), AnyFault> {
+    /// More text than this makes no better preview, only a later one.
+    const PREVIEW_BYTES: u64 = 4_000_000;
+    let tokenizer = Arc::new(Tokenizer::from_file(&args.tokenizer)?);
+    let settings = args.kind.settings();
+    let text = if settings.needs_corpus() {
+        let selection = Selection {
+            max_bytes: Some(PREVIEW_BYTES),
+            ..Selection::default()
+        };
+        let corpus = MemoryCorpus::build(&open_sources(&args.sources)?, &selection, &tokenizer)?;
+        Some(NaturalText::new(Arc::new(corpus), &tokenizer)?)
+    } else {
+        None
+    };
+    let mixture = Materials::new(tokenizer.clone(), text)?.mixture(&[settings])?;
+    let mut output = Output::stdout();
+    for sequence in mixture.batch(args.seed, 0, args.num, args.len)? {
+        if args.json {
+            let Sequence { ids, weights } = &sequence;
+            output.json(&serde_json::json!({ "ids": ids, "weights": weights }))?;
+        } else {
+            output.line(describe(&tokenizer, &sequence)?)?;
+        }
+    }
+    output.finish()?;
+    Ok(())
+}
+
+/// The sequence's text between a line that counts its tokens and an empty line.
+fn describe(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<String, DataError> {
+    let trained = sequence.weights.iter().filter(|weight| **weight > 0.0).count();
+    Ok(format!(
+        "--- {} tokens, {trained} of them trained\n{}\n",
+        sequence.len(),
+        tokenizer.decode(&sequence.ids)?
+    ))
+}
