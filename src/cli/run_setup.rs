@@ -2,9 +2,13 @@
 
 use crate::config::device::DeviceRequest as ConfigDevice;
 use crate::fault::{Coded, Kind};
-use crate::torch::device::DeviceRequest;
+use crate::torch::abi;
+use crate::torch::device::{DeviceRequest, name as device_name};
 use crate::torch::error::TorchError;
-use serde_json::Value;
+use crate::torch::threads::threads;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
 
 /// Signal handlers could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -49,4 +53,39 @@ pub fn device(request: ConfigDevice) -> Result<tch::Device, TorchError> {
         ConfigDevice::Cuda(index) => DeviceRequest::Cuda(Some(index)),
     };
     request.resolve()
+}
+
+/// What a run's numbers depend on besides its settings, as the text of `env.json`.
+pub fn environment(device: tch::Device, backend: &str) -> String {
+    let environment = json!({
+        "prulong": env!("CARGO_PKG_VERSION"),
+        "libtorch": abi::release(abi::loaded_version()),
+        "device": device_name(device),
+        "attention_backend": backend,
+        "threads": threads(),
+    });
+    format!("{environment:#}\n")
+}
+
+/// SHA-256 of the settings that decide a run's numbers, paths left out, hex.
+pub fn config_sha256(resolved: &str) -> String {
+    let mut settings = deciding_settings(resolved);
+    remove_paths(&mut settings);
+    let digest = Sha256::digest(crate::mask::canonical::to_string(&settings));
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Drops every `path` below `value`: where files lie does not change what they say.
+fn remove_paths(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("path");
+            fields.values_mut().for_each(remove_paths);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_paths),
+        _ => {}
+    }
 }

@@ -38,6 +38,14 @@ pub enum TrainError {
         /// Tokens of one row.
         row_len: u64,
     },
+    /// A file could not be opened.
+    #[error("cannot open `{path}`")]
+    Open {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
     /// Model and mask or data do not fit together.
     #[error("{what}: found {found}, the model needs {needed}")]
     Mismatch {
@@ -57,6 +65,7 @@ impl Coded for TrainError {
             Self::Interrupted { .. } => "run.interrupted",
             Self::State { .. } => "ckpt.state",
             Self::Batch { .. } => "config.batch",
+            Self::Open { .. } => "io.open",
             Self::Mismatch { .. } => "train.mismatch",
         }
     }

@@ -9,6 +9,7 @@ use crate::gate::hard_concrete::prob_closed;
 use crate::metrics::heatmap::Heatmap;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
+use crate::model::llama::Llama;
 use crate::model::train_pass::Row;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,18 @@ pub fn resume(
     Ok(loader.seek(position)?)
 }
 
+/// The next `count` rows as tensors of `model`.
+///
+/// # Errors
+/// Whatever is wrong with the data.
+pub fn read_rows(model: &Llama, loader: &mut Loader, count: usize) -> Result<Vec<Row>, AnyFault> {
+    let row = |_| {
+        let row = loader.next_row()?;
+        Ok(Row::new(model, &row.ids, &row.labels, &row.doc_lens))
+    };
+    (0..count).map(row).collect()
+}
+
 /// The rows of one step, or nothing if a signal asks to stop.
 fn read(
     trainer: &Trainer,
@@ -105,8 +118,7 @@ fn read(
         if io.interrupt.requested() {
             return Ok(None);
         }
-        let row = loader.next_row()?;
-        rows.push(Row::new(&trainer.model, &row.ids, &row.labels, &row.doc_lens));
+        rows.extend(read_rows(&trainer.model, loader, 1)?);
     }
     Ok(Some(rows))
 }

@@ -15,3 +15,7 @@ pub mod run_dir;
 pub mod run_io;
 pub mod signal;
 pub mod weight_trainer;
+
+#[cfg(test)]
+#[expect(clippy::cast_sign_loss, reason = "tiny test shapes")]
+mod tests;
