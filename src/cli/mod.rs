@@ -13,3 +13,6 @@ pub mod output;
 pub mod program;
 pub mod sources;
 pub mod tokenizer;
+pub mod console;
+pub mod pretrain;
+pub mod run_setup;

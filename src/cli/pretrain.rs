@@ -19,7 +19,8 @@ use crate::model::config::ModelConfig;
 use crate::model::init::{Init, Outputs, fresh_tensors};
 use crate::model::llama::Llama;
 use crate::model::rope_config::RopeConfig;
-use crate::model::save;
+use crate::model::config::WeightDtype;
+use crate::model::save::SavedModel;
 use crate::train::optimizer::host_adamw::AdamSettings;
 use crate::train::optimizer::muon::MuonSettings;
 use crate::train::pretrain_loop::{Batches, Schedule, restore, run as run_stages};
@@ -108,7 +109,14 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let schedule = Schedule { stages: &config.stages, log_every: config.run.log_every };
     run_stages(&mut pretrainer, schedule, &batches, (&mut io, start), &mut console)?;
     let output = args.output.unwrap_or_else(|| io.dir.path().join("model"));
-    save::save(&output, pretrainer.model(), &config.tokenizer)?;
+    let model = pretrainer.model();
+    let saved = SavedModel {
+        config: model.config(),
+        tensors: model.named_tensors().into_iter().collect(),
+        dtype: WeightDtype::Bf16,
+        companions: vec![config.tokenizer.clone()],
+    };
+    saved.write(&output)?;
     output::line(format!("model written to {}", output.display()))?;
     Ok(())
 }

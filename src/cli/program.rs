@@ -1,7 +1,7 @@
 //! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
 
 use crate::cli::failure::Failure;
-use crate::cli::{bug, generate, output, tokenizer};
+use crate::cli::{pretrain, bug, generate, output, tokenizer};
 use crate::fault::AnyFault;
 use clap::Parser;
 use std::process::ExitCode;
@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Train a byte-level BPE tokenizer on text found on this machine.
     TrainTokenizer(tokenizer::Args),
+    /// Train a small Llama from nothing on text of this machine and generated documents.
+    Pretrain(pretrain::Args),
     /// Show what `prulong pretrain` trains on: sequences of one kind.
     Generate(generate::Args),
 }
@@ -34,6 +36,7 @@ impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
             Self::TrainTokenizer(args) => tokenizer::run(args),
+            Self::Pretrain(args) => pretrain::run(args),
             Self::Generate(args) => generate::run(args),
         }
     }
