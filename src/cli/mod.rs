@@ -11,6 +11,7 @@ pub mod failure;
 pub mod generate;
 pub mod output;
 pub mod program;
+pub mod progress;
 pub mod sources;
 pub mod tokenizer;
 pub mod console;

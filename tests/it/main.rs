@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod fault_store;
 mod data_loader;
 mod golden_logits;
 mod golden_rope;
