@@ -5,12 +5,14 @@ use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::train::run_io::Observer;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
 
 /// The terminal's view of a run.
 #[derive(Debug, Default)]
 pub struct Console {
     bar: Option<ProgressBar>,
+    log: Option<File>,
 }
 
 impl Console {
@@ -19,10 +21,19 @@ impl Console {
         Self::default()
     }
 
-    fn print(&self, text: &str) {
+    /// Repeats every later line in `log`, the run's `log.txt`.
+    pub fn log_to(&mut self, log: File) {
+        self.log = Some(log);
+    }
+
+    fn print(&mut self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
             None => output::note(text),
+        }
+        if let Some(log) = &mut self.log {
+            // The log repeats what was shown; `metrics.jsonl` is the record whose failures end a run.
+            let _ = writeln!(log, "{text}");
         }
     }
 
@@ -41,6 +52,9 @@ impl Console {
 impl Observer for Console {
     fn logged(&mut self, record: &Record, num_steps: u64) {
         self.print(&step_line(record, num_steps));
+        for event in &record.events {
+            self.print(&format!("warning: {}", event.text));
+        }
     }
 
     fn stepped(&mut self, step: u64, num_steps: u64) {
@@ -111,5 +125,19 @@ mod tests {
              heads 10R 4S 2?  1234 tok/s  ETA 1:02:05"
         );
         assert_eq!(step_line(&Record::new(1), 2), "step 1/2");
+    }
+
+    #[test]
+    fn lines_and_events_reach_the_log() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("log.txt");
+        let mut console = Console::new();
+        console.log_to(File::create(&path).unwrap());
+        let mut record = Record::new(1);
+        record.scalar(tag::LOSS_LM, 2.0).event("num.spike", "the loss jumped");
+        console.logged(&record, 2);
+        console.note("saved");
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log, "step 1/2  loss 2.0000\nwarning: the loss jumped\nsaved\n");
     }
 }

@@ -11,7 +11,6 @@ pub mod failure;
 pub mod generate;
 pub mod output;
 pub mod program;
-pub mod progress;
 pub mod sources;
 pub mod tokenizer;
 pub mod console;

@@ -33,6 +33,9 @@ pub struct CheckpointSettings {
     /// Checkpoints at multiples of so many steps are kept for good; absent = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
+    /// Longest time a save waits for space on a full disk, in seconds; then the run ends with code 4.
+    #[serde(default = "ten_minutes")]
+    pub full_disk_wait_s: u64,
 }
 
 fn one() -> u64 {
@@ -45,6 +48,10 @@ fn auto() -> DeviceRequest {
 
 fn three() -> u64 {
     3
+}
+
+fn ten_minutes() -> u64 {
+    600
 }
 
 impl Default for RunSettings {

@@ -1,7 +1,6 @@
 //! One call to every sink of a run.
 
 use super::error::MetricsError;
-use super::heatmap::Heatmap;
 use super::jsonl::JsonlSink;
 use super::record::Record;
 use super::tag;
@@ -13,7 +12,6 @@ use std::path::Path;
 pub struct MetricsWriter {
     jsonl: JsonlSink,
     tensorboard: TensorBoardSink,
-    num_orphans: usize,
 }
 
 impl MetricsWriter {
@@ -22,50 +20,30 @@ impl MetricsWriter {
     /// # Errors
     /// [`MetricsError::Io`] for `metrics.jsonl`; TensorBoard's failures become a warning.
     pub fn open(run_dir: &Path, resume_step: u64) -> Result<Self, MetricsError> {
-        let (jsonl, num_orphans) = JsonlSink::open(run_dir, resume_step)?;
+        let (jsonl, _) = JsonlSink::open(run_dir, resume_step)?;
         let tensorboard = TensorBoardSink::open(run_dir.join(tensorboard::DIR_NAME), resume_step);
-        Ok(Self {
-            jsonl,
-            tensorboard,
-            num_orphans,
-        })
+        Ok(Self { jsonl, tensorboard })
     }
 
-    /// Lines of steps to be done again that were moved to `metrics.orphan.jsonl`.
-    pub fn num_orphans(&self) -> usize {
-        self.num_orphans
-    }
-
-    /// Writes one record; adds [`tag::DROPPED_EVENTS`] once events were lost.
+    /// Writes one record. Once TensorBoard events were lost, adds their number, and the first time an event that says why.
     ///
     /// # Errors
     /// [`MetricsError::Io`].
-    pub fn record(&mut self, mut record: Record) -> Result<(), MetricsError> {
-        self.tensorboard.record(&record);
+    pub fn record(&mut self, record: &mut Record) -> Result<(), MetricsError> {
+        self.tensorboard.record(record);
         let num_dropped = u32::try_from(self.tensorboard.num_dropped()).unwrap_or(u32::MAX);
         if num_dropped > 0 {
             record.scalar(tag::DROPPED_EVENTS, f64::from(num_dropped));
         }
-        self.jsonl.record(&record)
+        if let Some(warning) = self.tensorboard.take_warning() {
+            record.event("metrics.dropped_events", warning);
+        }
+        self.jsonl.record(record)
     }
 
-    /// Writes the distribution of values, to TensorBoard only.
-    pub fn histogram(&mut self, step: u64, tag: &str, values: &[f32]) {
-        self.tensorboard.histogram(step, tag, values);
-    }
-
-    /// Draws values in [0, 1] of all heads, to TensorBoard only.
-    ///
-    /// # Errors
-    /// [`MetricsError::Png`].
-    pub fn heatmap(
-        &mut self,
-        step: u64,
-        tag: &str,
-        heatmap: &Heatmap<'_>,
-    ) -> Result<(), MetricsError> {
-        self.tensorboard.picture(step, tag, heatmap.picture()?);
-        Ok(())
+    /// The TensorBoard sink, for histograms and pictures.
+    pub fn tensorboard(&mut self) -> &mut TensorBoardSink {
+        &mut self.tensorboard
     }
 
     /// Makes every record durable; called before a checkpoint that covers them.
@@ -74,11 +52,6 @@ impl MetricsWriter {
     /// [`MetricsError::Io`].
     pub fn sync(&self) -> Result<(), MetricsError> {
         self.jsonl.sync()
-    }
-
-    /// The first TensorBoard failure, once.
-    pub fn take_warning(&mut self) -> Option<String> {
-        self.tensorboard.take_warning()
     }
 }
 
@@ -95,10 +68,9 @@ mod tests {
         for step in 1..=2 {
             let mut record = Record::new(step);
             record.scalar(tag::LOSS_LM, 1.5);
-            writer.record(record).unwrap();
+            writer.record(&mut record).unwrap();
         }
         writer.sync().unwrap();
-        assert!(writer.take_warning().is_some());
         let records = jsonl::read(&run.path().join(jsonl::FILE_NAME)).unwrap();
         let dropped: Vec<Option<f64>> = records
             .iter()
@@ -106,5 +78,7 @@ mod tests {
             .collect();
         assert_eq!(dropped, [Some(3.0), Some(4.0)]);
         assert_eq!(records[1].value(tag::LOSS_LM), Some(1.5));
+        let num_events: Vec<usize> = records.iter().map(|record| record.events.len()).collect();
+        assert_eq!(num_events, [1, 0], "the reason is given once");
     }
 }

@@ -54,12 +54,12 @@ pub fn run(
     for step in start..plan.num_steps {
         let position = loader.position();
         let Some(rows) = read(trainer, loader, plan.rows_per_step, io)? else {
-            io.save(step, &state(trainer, loader, position)?)?;
+            io.save(step, &state(trainer, loader, position)?, observer)?;
             return Err(io.interrupted(step));
         };
         let interrupt = io.interrupt.clone();
         let Some(report) = trainer.step_unless(&rows, step, &|| interrupt.requested())? else {
-            io.save(step, &state(trainer, loader, position)?)?;
+            io.save(step, &state(trainer, loader, position)?, observer)?;
             return Err(io.interrupted(step));
         };
         let done = step + 1;
@@ -68,14 +68,14 @@ pub fn run(
         interval.wait += loader.take_wait();
         observer.stepped(done, plan.num_steps);
         if done.is_multiple_of(plan.log_every) || done == plan.num_steps {
-            let record = line(trainer, done, plan, &report, &interval);
-            io.record(&record)?;
+            let mut record = line(trainer, done, plan, &report, &interval);
+            io.record(&mut record)?;
             pictures(trainer, io, done);
             observer.logged(&record, plan.num_steps);
             interval = Interval::new();
         }
         if io.is_save_due(done)? || done == plan.num_steps {
-            io.save(done, &state(trainer, loader, loader.position())?)?;
+            io.save(done, &state(trainer, loader, loader.position())?, observer)?;
         }
     }
     Ok(())

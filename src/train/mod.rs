@@ -11,7 +11,6 @@ pub mod optimizer;
 pub mod pretrain_loop;
 pub mod pretrain_step;
 pub mod reduction;
-pub mod report;
 pub mod run_dir;
 pub mod run_io;
 pub mod save;

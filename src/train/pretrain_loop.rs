@@ -93,7 +93,7 @@ pub fn run(
         let stage = &schedule.stages[index];
         let samples = batches.batch(index, step)?;
         if io.interrupt.requested() {
-            io.save(step, &state(pretrainer)?)?;
+            io.save(step, &state(pretrainer)?, observer)?;
             return Err(io.interrupted(step));
         }
         let found = pretrainer.step(&samples, stage, (step, stage_step))?;
@@ -101,13 +101,13 @@ pub fn run(
         since.1 += found.num_tokens;
         observer.stepped(done, num_steps);
         if done.is_multiple_of(schedule.log_every) || done == num_steps {
-            let record = line(done, num_steps, index, found, since);
-            io.record(&record)?;
+            let mut record = line(done, num_steps, index, found, since);
+            io.record(&mut record)?;
             observer.logged(&record, num_steps);
             since = (Instant::now(), 0);
         }
         if io.is_save_due(done)? || done == num_steps {
-            io.save(done, &state(pretrainer)?)?;
+            io.save(done, &state(pretrainer)?, observer)?;
         }
     }
     Ok(())

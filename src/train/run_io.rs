@@ -2,14 +2,16 @@
 
 use super::error::TrainError;
 use super::run_dir::RunDir;
+use super::save::Saver;
 use super::signal::Interrupt;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::{CheckpointStore, Loaded};
 use crate::config::run::CheckpointSettings;
 use crate::fault::AnyFault;
-use crate::metrics::jsonl::JsonlSink;
 use crate::metrics::record::Record;
 use crate::metrics::tensorboard::TensorBoardSink;
+use crate::metrics::writer::MetricsWriter;
+use std::time::Duration;
 
 /// Shows a run to its user; the library itself never prints.
 pub trait Observer {
@@ -31,8 +33,7 @@ pub struct RunIo {
     pub store: CheckpointStore,
     /// Set by signals.
     pub interrupt: Interrupt,
-    jsonl: JsonlSink,
-    tensorboard: TensorBoardSink,
+    metrics: MetricsWriter,
     identity: Identity,
     checkpoint: CheckpointSettings,
     saved_step: Option<u64>,
@@ -51,33 +52,30 @@ impl RunIo {
         resumed: Option<&Loaded>,
     ) -> Result<Self, AnyFault> {
         let step = resumed.map_or(0, |loaded| loaded.step);
-        let (jsonl, _) = JsonlSink::open(dir.path(), step)?;
-        let tensorboard = TensorBoardSink::open(dir.path().join("events"), step);
+        let metrics = MetricsWriter::open(dir.path(), step)?;
         let saved_step = resumed.map(|loaded| loaded.step);
         Ok(Self {
             dir,
             store,
             interrupt,
-            jsonl,
-            tensorboard,
+            metrics,
             identity,
             checkpoint,
             saved_step,
         })
     }
 
-    /// Writes one line of metrics to every sink.
+    /// Writes one line of metrics to every sink; lost TensorBoard events become a count and one event in `record`.
     ///
     /// # Errors
-    /// If `metrics.jsonl` cannot be written; TensorBoard's failures are counted, not raised.
-    pub fn record(&mut self, record: &Record) -> Result<(), AnyFault> {
-        self.tensorboard.record(record);
-        Ok(self.jsonl.record(record)?)
+    /// If `metrics.jsonl` cannot be written.
+    pub fn record(&mut self, record: &mut Record) -> Result<(), AnyFault> {
+        Ok(self.metrics.record(record)?)
     }
 
     /// The TensorBoard sink, for histograms and pictures.
     pub fn tensorboard(&mut self) -> &mut TensorBoardSink {
-        &mut self.tensorboard
+        self.metrics.tensorboard()
     }
 
     /// Whether a checkpoint is due after `step` finished steps.
@@ -88,20 +86,31 @@ impl RunIo {
         Ok(step.is_multiple_of(self.checkpoint.every) || self.dir.take_save_request()?)
     }
 
-    /// Publishes the checkpoint of `step`, unless it is there already, and rotates old ones.
+    /// Publishes the checkpoint of `step`, unless it is there already, and rotates old ones. A full disk is waited for, and
+    /// `observer` is told.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
-    pub fn save(&mut self, step: u64, files: &[(&str, Vec<u8>)]) -> Result<(), AnyFault> {
+    pub fn save(
+        &mut self,
+        step: u64,
+        files: &[(&str, Vec<u8>)],
+        observer: &mut dyn Observer,
+    ) -> Result<(), AnyFault> {
         if self.saved_step == Some(step) {
             return Ok(());
         }
-        self.jsonl.sync()?;
+        self.metrics.sync()?;
         let files: Vec<(&str, &[u8])> = files
             .iter()
             .map(|(name, bytes)| (*name, bytes.as_slice()))
             .collect();
-        self.store.publish(step, &self.identity, &files)?;
+        let mut saver = Saver {
+            patience: Duration::from_secs(self.checkpoint.full_disk_wait_s),
+            interrupt: &self.interrupt,
+            note: &mut |text| observer.note(text),
+        };
+        saver.save(&self.store, step, &self.identity, &files)?;
         self.saved_step = Some(step);
         let keep_last = usize::try_from(self.checkpoint.keep_last).unwrap_or(usize::MAX);
         self.store.rotate(keep_last, self.checkpoint.keep_every)?;

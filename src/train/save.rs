@@ -1,6 +1,5 @@
 //! Saves a checkpoint, and waits for a full disk instead of losing the run.
 
-use super::report::Observer;
 use super::signal::Interrupt;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::identity::Identity;
@@ -20,7 +19,7 @@ pub struct Saver<'a> {
     /// Ends a wait early.
     pub interrupt: &'a Interrupt,
     /// Is told about every wait.
-    pub observer: &'a mut dyn Observer,
+    pub note: &'a mut dyn FnMut(&str),
 }
 
 impl Saver<'_> {
@@ -40,7 +39,7 @@ impl Saver<'_> {
             let Some(wait) = waits.next().filter(|_| !self.interrupt.requested()) else {
                 return Retry::GiveUp;
             };
-            self.observer.note(&explain(store, step, shortage, wait));
+            (self.note)(&explain(store, step, shortage, wait));
             self.pause(wait);
             Retry::Again
         })
@@ -102,15 +101,6 @@ mod tests {
         assert_eq!(Waits::new(Duration::ZERO).count(), 0);
     }
 
-    struct Silent;
-
-    impl Observer for Silent {
-        fn logged(&mut self, _: &super::super::report::Status) {}
-        fn note(&mut self, text: &str) {
-            panic!("nothing to say, but: {text}");
-        }
-    }
-
     #[test]
     fn a_save_that_succeeds_says_nothing() {
         let run = tempfile::tempdir().unwrap();
@@ -119,7 +109,7 @@ mod tests {
         let mut saver = Saver {
             patience: Duration::ZERO,
             interrupt: &Interrupt::detached(),
-            observer: &mut Silent,
+            note: &mut |text| panic!("nothing to say, but: {text}"),
         };
         saver.save(&store, 1, &identity, &[("a", b"x")]).unwrap();
         assert_eq!(store.steps().unwrap(), [1]);

@@ -60,7 +60,7 @@ fn run_until_stopped(run_dir: &RunDir, interrupt: &Interrupt) {
     for step in first + 1..=NUM_STEPS {
         let mut record = Record::new(step);
         record.scalar("loss/lm", 1.0);
-        metrics.record(record).unwrap();
+        metrics.record(&mut record).unwrap();
         publish(run_dir, step);
         if interrupt.requested() {
             return;
@@ -121,8 +121,8 @@ fn child_fills_its_disk() {
         record
             .scalar("loss/lm", 1.0)
             .event("test.filler", text.clone());
-        metrics.histogram(step, "gates/z", &[0.5]);
-        metrics.record(record).err()
+        metrics.tensorboard().histogram(step, "gates/z", &[0.5]);
+        metrics.record(&mut record).err()
     });
     let refused = refused.unwrap();
     assert_eq!(
