@@ -7,6 +7,7 @@
 //! else imports it. Results go to standard output, everything else to standard error.
 
 mod bug;
+pub mod eval;
 pub mod failure;
 pub mod generate;
 pub mod output;

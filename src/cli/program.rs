@@ -1,7 +1,7 @@
 //! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
 
 use crate::cli::failure::Failure;
-use crate::cli::{pretrain, bug, generate, output, tokenizer};
+use crate::cli::{bug, eval, generate, output, pretrain, tokenizer};
 use crate::fault::AnyFault;
 use clap::Parser;
 use std::process::ExitCode;
@@ -30,6 +30,8 @@ pub enum Command {
     Pretrain(pretrain::Args),
     /// Show what `prulong pretrain` trains on: sequences of one kind.
     Generate(generate::Args),
+    /// Measure what a mask costs in answers and saves in memory.
+    Eval(eval::Args),
 }
 
 impl Command {
@@ -38,6 +40,7 @@ impl Command {
             Self::TrainTokenizer(args) => tokenizer::run(args),
             Self::Pretrain(args) => pretrain::run(args),
             Self::Generate(args) => generate::run(args),
+            Self::Eval(args) => eval::run(args),
         }
     }
 }

@@ -47,6 +47,12 @@ pub enum InferError {
         /// Kv heads per layer of the model.
         kv_heads: usize,
     },
+    /// The model's output is not a number.
+    #[error("the logits at position {position} are not finite")]
+    NotFinite {
+        /// Position of the query.
+        position: usize,
+    },
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,
@@ -70,6 +76,7 @@ impl Coded for InferError {
             Self::Shape { .. } => "infer.shape",
             Self::Layer { .. } => "infer.layer",
             Self::Mask { .. } => "mask.shape",
+            Self::NotFinite { .. } => "infer.not_finite",
             Self::EmptyPrompt => "infer.empty_prompt",
             Self::ChunkLen => "infer.chunk_len",
         }
@@ -78,6 +85,7 @@ impl Coded for InferError {
     fn kind(&self) -> Kind {
         match self {
             Self::Torch { .. } => Kind::Environment,
+            Self::NotFinite { .. } => Kind::Numerical,
             Self::Shape { .. }
             | Self::Layer { .. }
             | Self::Mask { .. }

@@ -8,7 +8,13 @@
 
 pub mod cache;
 pub mod counter;
+pub mod decode;
 pub mod error;
+pub mod generate;
 mod int;
 pub mod model_cache;
 pub mod policy;
+pub mod prefill;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! Every cache against dense attention under an explicit mask, in f64.
 
 use crate::attention::choose;
+use crate::footprint::predict::{HeadMaskCase, StreamingShare, predict};
+use crate::footprint::workload::{Convention, Workload};
 use crate::infer::cache::RowSpec;
 use crate::infer::counter::KvUsage;
 use crate::infer::model_cache::ModelCache;
@@ -94,6 +96,8 @@ struct Input {
 
 impl Input {
     fn new(at: u64, len: usize, num_heads: usize, num_kv_heads: usize, head_dim: usize) -> Self {
+        // Threads that wait by spinning cost more than these shapes.
+        tch::set_num_threads(1);
         let mut rng = random::stream("infer cache test", &[at]);
         Self {
             q: normal(&mut rng, [len, num_heads, head_dim]),
@@ -208,12 +212,39 @@ fn check_streaming(case: Case, input: &Input) {
     let pairs = visible.filter(|(q, k)| case.sees(*q, *k)).count() * input.num_kv_heads;
     assert_eq!(ran.usage.pairs, pairs as u64, "{case:?}");
     assert_eq!(ran.usage.num_tokens, case.len() as u64);
-    assert!(ran.usage.kv_footprint() > 0.0 && ran.usage.kv_footprint() <= 1.0);
+    assert_formula(&case, &ran.usage, input.num_kv_heads, input.num_kv_heads);
+}
+
+/// What the caches counted is what the closed formula says.
+fn assert_formula(case: &Case, usage: &KvUsage, num_streaming: usize, num_heads: usize) {
+    let predicted = predict(&HeadMaskCase {
+        workload: Workload::new(
+            case.prefill_len + 1,
+            case.decode_len,
+            case.chunk_len,
+            Convention::Counted,
+        )
+        .unwrap(),
+        span: case.span(),
+        rule: case.rule,
+        share: StreamingShare::Heads {
+            num_streaming,
+            num_heads,
+        },
+    });
+    let near = |counted: f64, formula: f64| (counted - formula).abs() < 1e-12;
+    assert!(
+        near(usage.kv_footprint(), predicted.kv_footprint),
+        "{case:?} {usage:?} {predicted:?}"
+    );
+    assert!(
+        near(usage.kv_peak(), predicted.kv_peak),
+        "{case:?} {usage:?} {predicted:?}"
+    );
 }
 
 #[test]
 fn each_rule_equals_its_dense_mask_for_every_small_case() {
-    tch::set_num_threads(1);
     for prefill_len in 0..=12 {
         let decode_len = 2;
         let len = prefill_len + decode_len;
@@ -363,6 +394,7 @@ fn mixed_layers_equal_a_per_head_mask_once_heads_are_permuted() {
                 if flags[head] { k <= q } else { case.sees(q, k) }
             };
             assert_close(&found, &input.oracle(sees), &(flags, rule));
+            assert_formula(&case, &ran.usage, mask.num_streaming(), 4);
         }
     }
 }

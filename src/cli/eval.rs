@@ -1,0 +1,420 @@
+//! `prulong eval`.
+
+use super::output::{self, Output};
+use super::sources::{SourceSpec, open_sources};
+use crate::attention::{Backend, choose};
+use crate::data::mds::dataset::{Dataset, ReadOptions};
+use crate::data::source::held_out::DEFAULT_SHARE;
+use crate::data::tokenizer::Tokenizer;
+use crate::eval::error::EvalError;
+use crate::eval::evaluate::Evaluation;
+use crate::eval::haystack::Haystack;
+use crate::eval::haystack::documents::HeldOutDocuments;
+use crate::eval::haystack::rows::PackedRows;
+use crate::eval::method::{Method, MethodKind, MethodPlan, Streaming};
+use crate::eval::results::{
+    MethodResult, ModelIdentity, Provenance, Results, SCHEMA,
+};
+use crate::eval::table;
+use crate::eval::task::Item;
+use crate::eval::task::recall::{self, RecallPlan};
+use crate::fault::AnyFault;
+use crate::model::config::ModelConfig;
+use crate::model::fingerprint::arch_facts;
+use crate::model::llama::Llama;
+use crate::model::weights::{self, Weights};
+use crate::span::{Span, StreamingRule};
+use crate::torch::device::{self, DeviceRequest};
+use crate::torch::dtype::Dtype;
+use crate::torch::{abi, threads};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Measure what a mask costs in answers and saves in memory.
+///
+/// Hides facts in held-out text, asks for them at the end, and runs the model with real caches per kv head: chunked
+/// prefill, greedy decoding. Full attention is always part of the run. What is printed about memory is counted from the
+/// caches and checked against the closed formula.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Folder of the model: config.json, safetensors, tokenizer.json.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+
+    /// What to ask.
+    #[arg(long, value_enum, default_value = "recall")]
+    task: TaskName,
+
+    /// Lengths of prompt and answer together, in tokens.
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "512,1024")]
+    lengths: Vec<usize>,
+
+    /// Number of depths at which facts are hidden, from the start of the text to its end.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    depths: usize,
+
+    /// Items per length and depth.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    items: usize,
+
+    /// Tokens per prefill chunk.
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    chunk: usize,
+
+    /// Also run with every head streaming.
+    #[arg(long)]
+    all_streaming: bool,
+
+    #[command(flatten)]
+    streaming: StreamingArgs,
+
+    #[command(flatten)]
+    text: TextArgs,
+
+    /// Names every random choice: same seed, same items.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    /// Print the results as JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+
+    /// File to write the results to, with one record per item.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the output file if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
+
+    /// Exit with 1 if the share of exact answers is below this: of the mask if there is one, else of full attention.
+    #[arg(long, value_name = "SHARE")]
+    fail_under: Option<f64>,
+}
+
+/// How streaming heads stream.
+#[derive(clap::Args, Debug)]
+struct StreamingArgs {
+    /// What a streaming head sees of a chunk.
+    #[arg(long, value_enum)]
+    rule: Option<RuleName>,
+
+    /// Leading tokens a streaming head always sees.
+    #[arg(long, value_name = "TOKENS")]
+    sink: Option<usize>,
+
+    /// Most recent tokens a streaming head sees, the query's own included.
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+}
+
+/// The text to hide facts in.
+#[derive(clap::Args, Debug)]
+struct TextArgs {
+    /// Text to hide facts in: `crates`, `rust-books`, `text=PATH` or `text-dirs=PATH`; may be repeated. Only documents
+    /// held out of training are used.
+    #[arg(long = "source", value_name = "SOURCE", default_value = "crates")]
+    sources: Vec<SourceSpec>,
+
+    /// Share of documents held out of training.
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE)]
+    held_out: f64,
+
+    /// Packed data to hide facts in instead; its held-out split `val` is used where it has one.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sources", "held_out"])]
+    data: Option<PathBuf>,
+}
+
+/// What to compute on.
+#[derive(clap::Args, Debug)]
+struct MachineArgs {
+    /// Device: `auto`, `cpu`, `cuda` or `cuda:INDEX`.
+    #[arg(long, default_value = "auto")]
+    device: DeviceRequest,
+
+    /// Dtype of weights, activations and caches: f32 on the CPU and bf16 elsewhere unless named.
+    #[arg(long, value_enum)]
+    dtype: Option<DtypeName>,
+
+    /// Threads of one operator: all cores unless named.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum TaskName {
+    /// One fact in held-out text, asked for at the end.
+    Recall,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum RuleName {
+    /// Sink and the most recent tokens, token-exact; the result does not depend on the chunk.
+    Sliding,
+    /// Sink and window from before the chunk, then the whole chunk: what the published numbers use.
+    DuoChunk,
+    /// Dense prefill, one cut at its end, then everything is kept.
+    FrozenPrompt,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum DtypeName {
+    /// 32-bit float.
+    F32,
+    /// Brain float.
+    Bf16,
+    /// 64-bit float.
+    F64,
+}
+
+impl From<RuleName> for StreamingRule {
+    fn from(name: RuleName) -> Self {
+        match name {
+            RuleName::Sliding => Self::Sliding,
+            RuleName::DuoChunk => Self::DuoChunk,
+            RuleName::FrozenPrompt => Self::FrozenPrompt,
+        }
+    }
+}
+
+impl From<DtypeName> for Dtype {
+    fn from(name: DtypeName) -> Self {
+        match name {
+            DtypeName::F32 => Self::F32,
+            DtypeName::Bf16 => Self::Bf16,
+            DtypeName::F64 => Self::F64,
+        }
+    }
+}
+
+/// What is computed on, chosen once.
+struct Machine {
+    device: tch::Device,
+    dtype: Dtype,
+    backend: Arc<dyn Backend>,
+}
+
+/// A model on its machine.
+struct Subject {
+    llama: Llama,
+    tokenizer: Arc<Tokenizer>,
+    identity: ModelIdentity,
+}
+
+/// Evaluates, prints the results, and judges them where asked to.
+///
+/// # Errors
+/// If the model, the text or a setting is unusable, or with `--fail-under` if the score is not reached.
+pub fn run(args: Args) -> Result<(), AnyFault> {
+    check(&args)?;
+    let machine = Machine::choose(&args.machine)?;
+    let config = ModelConfig::load(&args.model)?;
+    let plan = method_plan(&args)?;
+    let methods = plan.methods(&config.shape)?;
+    let mut subject = Subject::load(&args.model, &config, &machine)?;
+    let haystack = args.text.open(&subject.tokenizer)?;
+    let task = recall_plan(&args);
+    let items = task.items(&*haystack, &subject.tokenizer)?;
+    let evaluated = evaluate(&args, &machine, &mut subject, &methods, &items)?;
+    let results = Results {
+        schema: SCHEMA,
+        provenance: provenance(&args, &plan, &machine, subject.identity, &*haystack),
+        methods: evaluated,
+    };
+    if let Some(path) = &args.output {
+        results.write(path)?;
+    }
+    print(&args, &results)?;
+    judge(args.fail_under, &results.methods)?;
+    Ok(())
+}
+
+fn check(args: &Args) -> Result<(), EvalError> {
+    let counts = [("--depths", args.depths), ("--items", args.items), ("--chunk", args.chunk)];
+    if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+        return Err(EvalError::Zero { setting });
+    }
+    match &args.output {
+        Some(path) if path.exists() && !args.force => {
+            Err(EvalError::Exists { path: path.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl TextArgs {
+    fn open(&self, tokenizer: &Arc<Tokenizer>) -> Result<Box<dyn Haystack>, AnyFault> {
+        let tokenizer = Arc::clone(tokenizer);
+        let Some(dir) = &self.data else {
+            let sources = open_sources(&self.sources)?;
+            let documents = HeldOutDocuments::new(sources, self.held_out, tokenizer)?;
+            return Ok(Box::new(documents));
+        };
+        let val = dir.join("val");
+        let root = if val.is_dir() { val } else { dir.clone() };
+        let dataset = Dataset::open(&root, ReadOptions::default())?;
+        Ok(Box::new(PackedRows::new(name_of(dir), dataset, tokenizer)?))
+    }
+}
+
+impl Machine {
+    fn choose(args: &MachineArgs) -> Result<Self, AnyFault> {
+        let choice = args.device.choose()?;
+        threads::set_threads(args.threads.unwrap_or_else(threads::default_threads))?;
+        let natural = match choice.device {
+            tch::Device::Cpu => Dtype::F32,
+            _ => Dtype::Bf16,
+        };
+        Ok(Self {
+            device: choice.device,
+            dtype: args.dtype.map_or(natural, Dtype::from),
+            backend: Arc::from(choose::choose("auto", choice.device)?),
+        })
+    }
+}
+
+impl Subject {
+    fn load(dir: &Path, config: &ModelConfig, machine: &Machine) -> Result<Self, AnyFault> {
+        let tokenizer = Tokenizer::from_file(dir)?;
+        tokenizer.check_embedding_rows(config.vocab_size)?;
+        let weights_sha256 = Weights::open(dir, config)?.base_sha256(config)?;
+        let tensors = weights::load_all(dir, config, machine.dtype.kind(), machine.device)?;
+        Ok(Self {
+            llama: Llama::from_tensors(config.clone(), tensors)?,
+            identity: ModelIdentity {
+                name: name_of(dir),
+                arch_sha256: arch_facts(config).fingerprint(),
+                weights_sha256,
+                tokenizer_blake3: tokenizer.fingerprint().to_owned(),
+            },
+            tokenizer: Arc::new(tokenizer),
+        })
+    }
+}
+
+fn method_plan(args: &Args) -> Result<MethodPlan, AnyFault> {
+    let StreamingArgs { rule, sink, window } = &args.streaming;
+    let streaming = match (sink, window) {
+        (Some(sink), Some(window)) => Some(Streaming {
+            span: Span::new(*sink, *window, 1)?,
+            rule: rule.map_or(StreamingRule::Sliding, StreamingRule::from),
+        }),
+        _ => None,
+    };
+    Ok(MethodPlan {
+        mask: None,
+        num_random: 0,
+        all_streaming: args.all_streaming,
+        streaming,
+        seed: args.seed,
+    })
+}
+
+fn recall_plan(args: &Args) -> RecallPlan {
+    match args.task {
+        TaskName::Recall => RecallPlan {
+            seed: args.seed,
+            lengths: args.lengths.clone(),
+            num_depths: args.depths,
+            items_per_cell: args.items,
+        },
+    }
+}
+
+fn evaluate(
+    args: &Args,
+    machine: &Machine,
+    subject: &mut Subject,
+    methods: &[Method],
+    items: &[Item],
+) -> Result<Vec<MethodResult>, AnyFault> {
+    let bar = ProgressBar::with_draw_target(
+        Some((methods.len() * items.len()) as u64),
+        ProgressDrawTarget::stderr(),
+    );
+    if let Ok(style) = ProgressStyle::with_template("{msg:>14} {bar:30} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    let evaluation = Evaluation {
+        items,
+        methods,
+        chunk_len: args.chunk,
+        backend: Arc::clone(&machine.backend),
+    };
+    let results = evaluation.run(&mut subject.llama, &mut |method, _| {
+        bar.set_message(method.name.clone());
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    results
+}
+
+fn provenance(
+    args: &Args,
+    plan: &MethodPlan,
+    machine: &Machine,
+    model: ModelIdentity,
+    haystack: &dyn Haystack,
+) -> Provenance {
+    let task = recall_plan(args);
+    Provenance {
+        version: env!("CARGO_PKG_VERSION"),
+        libtorch: abi::release(abi::loaded_version()),
+        task: recall::NAME,
+        seed: args.seed,
+        lengths: args.lengths.clone(),
+        depths: (0..args.depths).map(|index| task.depth(index)).collect(),
+        items_per_cell: args.items,
+        chunk_len: args.chunk,
+        streaming: plan.streaming,
+        model,
+        mask: None,
+        haystack: haystack.identity(),
+        dtype: machine.dtype.name().to_owned(),
+        device: device::name(machine.device),
+        backend: machine.backend.name(),
+        num_threads: threads::threads(),
+        warnings: Vec::new(),
+    }
+}
+
+fn print(args: &Args, results: &Results) -> Result<(), AnyFault> {
+    if args.json {
+        output::json(results)?;
+        return Ok(());
+    }
+    let mut out = Output::stdout();
+    for line in table::lines(results) {
+        out.line(line)?;
+    }
+    out.finish()?;
+    Ok(())
+}
+
+fn judge(fail_under: Option<f64>, methods: &[MethodResult]) -> Result<(), EvalError> {
+    let judged = methods
+        .iter()
+        .find(|method| method.kind == MethodKind::Mask)
+        .or(methods.first());
+    match (fail_under, judged) {
+        (Some(wanted), Some(method)) if method.summary.exact_match.mean < wanted => {
+            Err(EvalError::Under {
+                method: method.name.clone(),
+                found: method.summary.exact_match.mean,
+                wanted,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The last component of a path, as results name things: where it lay is nobody's business.
+fn name_of(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = whole.file_name().unwrap_or(whole.as_os_str());
+    name.to_string_lossy().into_owned()
+}

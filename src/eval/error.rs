@@ -1,0 +1,150 @@
+//! What can go wrong between a task and its results.
+
+use crate::data::error::DataError;
+use crate::data::mds::error::MdsError;
+use crate::fault::{Coded, Kind};
+use std::path::PathBuf;
+
+/// Why an evaluation was refused or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// No held-out text to hide needles in.
+    #[error("there is no text to hide needles in: {found}")]
+    NoHaystack {
+        /// What was found instead.
+        found: String,
+        /// The way out.
+        remedy: &'static str,
+    },
+    /// A length too short for needle and question.
+    #[error("a length of {length} tokens has no room for text beside the {needed} of needle, question and answer")]
+    TooShort {
+        /// The length asked for, in tokens.
+        length: usize,
+        /// Tokens of everything but the text.
+        needed: usize,
+    },
+    /// A length beyond what the model was made for.
+    #[error("a length of {length} tokens is beyond the model's max_position_embeddings = {max}")]
+    TooLong {
+        /// The length asked for, in tokens.
+        length: usize,
+        /// The model's limit.
+        max: usize,
+    },
+    /// Text could not be read or tokenised.
+    #[error("cannot read the text to hide needles in")]
+    Data(#[from] DataError),
+    /// Packed rows could not be read.
+    #[error("cannot read the packed rows to hide needles in")]
+    Rows(#[from] MdsError),
+    /// A setting that must be at least 1 is 0.
+    #[error("{setting} must be at least 1")]
+    Zero {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A method needs something that was not given.
+    #[error("{setting} needs {missing}")]
+    Missing {
+        /// What was asked for.
+        setting: &'static str,
+        /// What it needs.
+        missing: &'static str,
+        /// The way out.
+        remedy: &'static str,
+    },
+    /// The mask was made for a model of another layout.
+    #[error("the mask covers {mask_layers} x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}")]
+    Mask {
+        /// Layers of the mask.
+        mask_layers: usize,
+        /// Kv heads per layer of the mask.
+        mask_kv_heads: usize,
+        /// Layers of the model.
+        layers: usize,
+        /// Kv heads per layer of the model.
+        kv_heads: usize,
+    },
+    /// What the caches counted is not what the formula says.
+    #[error("the caches of `{method}` counted {counted}, the formula says {formula}")]
+    Footprint {
+        /// The method.
+        method: String,
+        /// Footprint and peak as counted.
+        counted: String,
+        /// Footprint and peak as predicted.
+        formula: String,
+    },
+    /// A result file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A result file is already there.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The score asked for was not reached.
+    #[error("`{method}` answered {found:.4} of the items exactly, below the {wanted} asked for")]
+    Under {
+        /// The method judged.
+        method: String,
+        /// Its share of exact answers.
+        found: f64,
+        /// The share asked for.
+        wanted: f64,
+    },
+}
+
+impl Coded for EvalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoHaystack { .. } => "eval.no_haystack",
+            Self::TooShort { .. } | Self::TooLong { .. } => "eval.lengths",
+            Self::Data(error) => error.code(),
+            Self::Rows(error) => error.code(),
+            Self::Zero { .. } => "eval.zero",
+            Self::Missing { .. } => "eval.missing",
+            Self::Mask { .. } => "mask.shape",
+            Self::Footprint { .. } => "eval.footprint",
+            Self::Write { .. } => "eval.write",
+            Self::Exists { .. } => "eval.exists",
+            Self::Under { .. } => "eval.fail_under",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Data(error) => error.kind(),
+            Self::Rows(error) => error.kind(),
+            Self::Footprint { .. } => Kind::Numerical,
+            Self::Write { .. } => Kind::Storage,
+            Self::Under { .. } => Kind::Answer,
+            _ => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooShort { needed, .. } => Some(format!("use --lengths above {needed}")),
+            Self::TooLong { max, .. } => Some(format!("use --lengths up to {max}")),
+            Self::Data(error) => error.hint(),
+            Self::Exists { .. } => Some("name another file with -o, or pass --force".into()),
+            Self::Rows(error) => error.hint(),
+            Self::Missing { remedy, .. } | Self::NoHaystack { remedy, .. } => {
+                Some((*remedy).into())
+            }
+            Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),
+            Self::Footprint { .. } => Some("this is a defect of prulong; please report it".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Runs every method on the same items and scores the answers.
+
+use super::error::EvalError;
+use super::method::Method;
+use super::metric::{exact_match::exact_match, token_accuracy::token_accuracy};
+use super::results::{ItemResult, KvCounts, MethodResult, Timing};
+use super::summary::summarise;
+use super::task::Item;
+use crate::attention::Backend;
+use crate::fault::AnyFault;
+use crate::footprint::predict::{HeadMaskCase, Prediction, StreamingShare, predict};
+use crate::footprint::workload::{Convention, Workload};
+use crate::infer::decode::Limits;
+use crate::infer::generate::{Engine, Generation};
+use crate::infer::policy::head_mask::inverse;
+use crate::model::llama::Llama;
+use crate::span::{Span, StreamingRule};
+use std::sync::Arc;
+
+/// Largest difference between counted and predicted shares that rounding explains.
+const TOLERANCE: f64 = 1e-9;
+
+/// What is run.
+pub struct Evaluation<'a> {
+    /// Prompts with answers.
+    pub items: &'a [Item],
+    /// Ways to keep keys and values, each run on all items.
+    pub methods: &'a [Method],
+    /// Tokens per prefill chunk.
+    pub chunk_len: usize,
+    /// The attention kernel.
+    pub backend: Arc<dyn Backend>,
+}
+
+impl Evaluation<'_> {
+    /// Answers all items with every method; `on_item` hears the method and its finished items after each one.
+    ///
+    /// The model's kv heads are permuted for each mask and put back afterwards.
+    ///
+    /// # Errors
+    /// [`EvalError::TooLong`] for an item beyond the model's positions, [`EvalError::Footprint`] if caches and formula
+    /// disagree; whatever the model cannot do.
+    pub fn run(
+        &self,
+        llama: &mut Llama,
+        on_item: &mut dyn FnMut(&Method, usize),
+    ) -> Result<Vec<MethodResult>, AnyFault> {
+        let max = llama.config().max_position_embeddings;
+        if let Some(item) = self.items.iter().find(|item| item.length > max) {
+            let length = item.length;
+            return Err(EvalError::TooLong { length, max }.into());
+        }
+        self.methods
+            .iter()
+            .map(|method| self.run_method(llama, method, on_item))
+            .collect()
+    }
+
+    fn run_method(
+        &self,
+        llama: &mut Llama,
+        method: &Method,
+        on_item: &mut dyn FnMut(&Method, usize),
+    ) -> Result<MethodResult, AnyFault> {
+        let (policy, order) = method.policy();
+        if let Some(order) = &order {
+            llama.permute_kv_heads(order);
+        }
+        let engine = Engine {
+            llama,
+            backend: Arc::clone(&self.backend),
+            chunk_len: self.chunk_len,
+        };
+        let stop_tokens = llama.config().eos_ids.clone();
+        let answered = self.items.iter().enumerate().map(|(done, item)| {
+            let limits = Limits {
+                max_new_tokens: item.answer.len(),
+                stop_tokens: stop_tokens.clone(),
+            };
+            let generation = engine.generate(&*policy, &item.prompt, &limits)?;
+            let result = self.score(method, item, &generation)?;
+            on_item(method, done + 1);
+            Ok(result)
+        });
+        let items: Result<Vec<ItemResult>, AnyFault> = answered.collect();
+        if let Some(order) = &order {
+            llama.permute_kv_heads(&inverse(order));
+        }
+        let items = items?;
+        Ok(MethodResult {
+            kind: method.kind,
+            name: method.name.clone(),
+            retrieval_mask: method.mask.as_ref().map(|(mask, _)| rows(mask)),
+            summary: summarise(&items),
+            items,
+        })
+    }
+
+    fn score(
+        &self,
+        method: &Method,
+        item: &Item,
+        generation: &Generation,
+    ) -> Result<ItemResult, AnyFault> {
+        let usage = &generation.usage;
+        let formula = self.predicted(method, item.prompt.len(), generation.output.len())?;
+        let counted = Prediction {
+            kv_footprint: usage.kv_footprint(),
+            kv_peak: usage.kv_peak(),
+        };
+        let differs = |a: f64, b: f64| (a - b).abs() > TOLERANCE;
+        if differs(counted.kv_footprint, formula.kv_footprint)
+            || differs(counted.kv_peak, formula.kv_peak)
+        {
+            return Err(EvalError::Footprint {
+                method: method.name.clone(),
+                counted: format!("{counted:?}"),
+                formula: format!("{formula:?}"),
+            }
+            .into());
+        }
+        Ok(ItemResult {
+            length: item.length,
+            depth_index: item.depth_index,
+            index: item.index,
+            depth: item.depth,
+            prompt_len: item.prompt.len(),
+            prompt_blake3: prompt_hash(&item.prompt),
+            answer: item.answer.clone(),
+            output: generation.output.clone(),
+            finish: generation.finish,
+            exact_match: exact_match(&generation.output, &item.answer),
+            token_accuracy: token_accuracy(&generation.output, &item.answer),
+            kv: KvCounts {
+                counted,
+                formula,
+                peak_bytes: usage.peak_bytes(),
+                allocated_bytes: usage.peak_allocated_entries * usage.entry_bytes,
+                stored_bytes: usage.stored_entries * usage.entry_bytes,
+            },
+            timing: Timing {
+                prefill_ms: generation.prefill_ms,
+                decode_ms: generation.decode_ms,
+            },
+        })
+    }
+
+    fn predicted(
+        &self,
+        method: &Method,
+        prompt_len: usize,
+        output_len: usize,
+    ) -> Result<Prediction, AnyFault> {
+        let workload = Workload::new(prompt_len, output_len, self.chunk_len, Convention::Counted)?;
+        let (span, rule) = match &method.mask {
+            Some((_, streaming)) => (streaming.span, streaming.rule),
+            None => (Span::new(0, 1, 1)?, StreamingRule::Sliding),
+        };
+        let num_heads = method.mask.as_ref().map_or(1, |(mask, _)| mask.flags().len());
+        Ok(predict(&HeadMaskCase {
+            workload,
+            span,
+            rule,
+            share: StreamingShare::Heads {
+                num_streaming: method.num_streaming(),
+                num_heads,
+            },
+        }))
+    }
+}
+
+/// One text of 0 and 1 per layer, in checkpoint order.
+fn rows(mask: &crate::mask::head_mask::HeadMask) -> Vec<String> {
+    let row = |layer| {
+        let flags = mask.layer(layer).iter();
+        flags.map(|flag| if *flag { '1' } else { '0' }).collect()
+    };
+    (0..mask.num_layers()).map(row).collect()
+}
+
+fn prompt_hash(prompt: &[i64]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for id in prompt {
+        hasher.update(&id.to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}

@@ -1,0 +1,115 @@
+//! Packed rows of a split that was held out when it was packed.
+
+use super::{Haystack, HaystackIdentity};
+use crate::data::mds::dataset::Dataset;
+use crate::data::rows::{RowNeeds, TokenRow, read_row};
+use crate::data::tokenizer::Tokenizer;
+use crate::eval::error::EvalError;
+use crate::random;
+use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows looked at for one document that is long enough, before short ones are joined.
+const MAX_LOOKS: usize = 16;
+
+/// The rows of one MDS dataset.
+pub struct PackedRows {
+    name: String,
+    dataset: Dataset,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl PackedRows {
+    /// Draws from `dataset`, which results call `name`; its ids must be those of `tokenizer`.
+    ///
+    /// # Errors
+    /// [`EvalError::NoHaystack`] if it has no rows.
+    pub fn new(
+        name: String,
+        dataset: Dataset,
+        tokenizer: Arc<Tokenizer>,
+    ) -> Result<Self, EvalError> {
+        if dataset.num_rows() == 0 {
+            return Err(EvalError::NoHaystack {
+                found: format!("`{name}` holds no rows"),
+                remedy: "name the held-out split of packed data with --data",
+            });
+        }
+        Ok(Self {
+            name,
+            dataset,
+            tokenizer,
+        })
+    }
+
+    /// A random row's document, drawn by length, begin and end tokens left out.
+    fn document(&self, rng: &mut ChaCha8Rng) -> Result<Vec<u32>, EvalError> {
+        let row = random::below(rng, self.dataset.num_rows());
+        let needs = RowNeeds {
+            vocab_size: Some(self.tokenizer.vocab_size() as u64),
+            instruct_mask: false,
+        };
+        let row = read_row(&self.dataset, row, needs)?;
+        let span = draw_span(rng, &row);
+        let marks = [self.tokenizer.bos(), self.tokenizer.eos()];
+        let ids = row.ids[span].iter().filter_map(|id| u32::try_from(*id).ok());
+        Ok(ids.filter(|id| !marks.contains(id)).collect())
+    }
+}
+
+impl Haystack for PackedRows {
+    fn draw(&self, rng: &mut ChaCha8Rng, len: usize) -> Result<Vec<u32>, EvalError> {
+        for _ in 0..MAX_LOOKS {
+            let document = self.document(rng)?;
+            if let Some(spare) = document.len().checked_sub(len) {
+                let start = pick(rng, spare as u64 + 1);
+                return Ok(document[start..start + len].to_vec());
+            }
+        }
+        let mut tokens = Vec::with_capacity(len);
+        let mut fruitless = 0;
+        while tokens.len() < len {
+            let document = self.document(rng)?;
+            fruitless = if document.is_empty() { fruitless + 1 } else { 0 };
+            if fruitless > MAX_LOOKS {
+                return Err(EvalError::NoHaystack {
+                    found: format!("the rows of `{}` hold no text", self.name),
+                    remedy: "name other packed data with --data",
+                });
+            }
+            if !tokens.is_empty() {
+                tokens.extend([self.tokenizer.eos(), self.tokenizer.bos()]);
+            }
+            tokens.extend(document);
+        }
+        tokens.truncate(len);
+        Ok(tokens)
+    }
+
+    fn identity(&self) -> HaystackIdentity {
+        HaystackIdentity {
+            kind: "rows",
+            sources: vec![self.name.clone(), self.dataset.index_blake3().to_owned()],
+            held_out_share: None,
+            num_units: self.dataset.num_rows(),
+        }
+    }
+}
+
+/// Draws one of the row's documents with probability proportional to its length.
+fn draw_span(rng: &mut ChaCha8Rng, row: &TokenRow) -> Range<usize> {
+    let total: usize = row.spans.iter().map(ExactSizeIterator::len).sum();
+    let mut at = pick(rng, (total as u64).max(1));
+    for span in &row.spans {
+        if at < span.len() {
+            return span.clone();
+        }
+        at -= span.len();
+    }
+    0..row.ids.len()
+}
+
+fn pick(rng: &mut ChaCha8Rng, bound: u64) -> usize {
+    usize::try_from(random::below(rng, bound)).unwrap_or(0)
+}

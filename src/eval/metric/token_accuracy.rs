@@ -1,0 +1,28 @@
+//! How many tokens of the answer stand at their place.
+
+/// Share of the answer's tokens that the output has at the same place, in [0, 1]; 1 for an empty answer.
+#[expect(clippy::cast_precision_loss, reason = "answers are short")]
+pub fn token_accuracy(output: &[i64], answer: &[i64]) -> f64 {
+    if answer.is_empty() {
+        return 1.0;
+    }
+    let right = answer.iter().zip(output).filter(|(a, o)| a == o).count();
+    right as f64 / answer.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token_accuracy;
+
+    #[test]
+    fn places_count_not_bags() {
+        let check = |output: &[i64], expected: f64| {
+            let found = token_accuracy(output, &[1, 2, 3, 4]);
+            assert_eq!(found.to_bits(), expected.to_bits(), "{output:?}");
+        };
+        check(&[1, 2, 3, 4], 1.0);
+        check(&[4, 3, 2, 1], 0.0);
+        check(&[1, 9, 3], 0.5);
+        check(&[], 0.0);
+    }
+}

@@ -1,0 +1,190 @@
+//! What an evaluation writes down: `prulong.eval/1`.
+//!
+//! **Invariant:** the same settings give the same bytes, but for the `timing` objects.
+
+use super::error::EvalError;
+use super::haystack::HaystackIdentity;
+use super::method::{MethodKind, Streaming};
+use super::summary::Summary;
+use crate::footprint::predict::Prediction;
+use crate::infer::decode::Finish;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Name and version of the format.
+pub const SCHEMA: &str = "prulong.eval/1";
+
+/// Everything about one evaluation.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Results {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+    /// One entry per method, full attention first.
+    pub methods: Vec<MethodResult>,
+}
+
+/// Everything needed to run the same evaluation again.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Provenance {
+    /// Version of this program.
+    pub version: &'static str,
+    /// Version of libtorch.
+    pub libtorch: String,
+    /// The task's name.
+    pub task: &'static str,
+    /// Names every random choice.
+    pub seed: u64,
+    /// Prompt and answer together, in tokens.
+    pub lengths: Vec<usize>,
+    /// Places of the depth grid, in [0, 1].
+    pub depths: Vec<f64>,
+    /// Items per length and depth.
+    pub items_per_cell: usize,
+    /// Tokens per prefill chunk.
+    pub chunk_len: usize,
+    /// Sink, window and rule of streaming heads; nothing if no method streams.
+    pub streaming: Option<Streaming>,
+    /// The model.
+    pub model: ModelIdentity,
+    /// The mask under test.
+    pub mask: Option<MaskIdentity>,
+    /// The text that hides the needles.
+    pub haystack: HaystackIdentity,
+    /// Dtype of weights, activations and caches.
+    pub dtype: String,
+    /// Device computed on.
+    pub device: String,
+    /// Attention kernel.
+    pub backend: &'static str,
+    /// Threads of one operator: part of the rounding.
+    pub num_threads: usize,
+    /// What the reader should know before trusting the numbers.
+    pub warnings: Vec<String>,
+}
+
+/// Which model was evaluated.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ModelIdentity {
+    /// Name of the folder, without its path.
+    pub name: String,
+    /// SHA-256 of the seven facts that make tensors fit.
+    pub arch_sha256: String,
+    /// SHA-256 over every layer's key projection, as mask files store it.
+    pub weights_sha256: String,
+    /// blake3 of `tokenizer.json`.
+    pub tokenizer_blake3: String,
+}
+
+/// Which mask was evaluated.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct MaskIdentity {
+    /// Name of the file, without its path.
+    pub name: String,
+    /// blake3 of the file.
+    pub blake3: String,
+    /// Retrieval heads.
+    pub num_retrieval: usize,
+    /// Streaming heads.
+    pub num_streaming: usize,
+    /// Share of streaming heads, in [0, 1].
+    pub sparsity: f64,
+}
+
+/// One method on all items.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct MethodResult {
+    /// Its kind.
+    pub kind: MethodKind,
+    /// Its unique name.
+    pub name: String,
+    /// The mask in checkpoint order, one text per layer, 1 = retrieval; nothing for full attention.
+    pub retrieval_mask: Option<Vec<String>>,
+    /// Means.
+    pub summary: Summary,
+    /// Every item.
+    pub items: Vec<ItemResult>,
+}
+
+/// One answer.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ItemResult {
+    /// Length asked for, in tokens.
+    pub length: usize,
+    /// Place in the depth grid.
+    pub depth_index: usize,
+    /// Place within the cell.
+    pub index: usize,
+    /// Where the needle really stands, in [0, 1].
+    pub depth: f64,
+    /// Prompt tokens.
+    pub prompt_len: usize,
+    /// blake3 of the prompt's token ids, 8 bytes each, little-endian.
+    pub prompt_blake3: String,
+    /// Right answer, token ids.
+    pub answer: Vec<i64>,
+    /// Answer given, token ids.
+    pub output: Vec<i64>,
+    /// Why decoding ended.
+    pub finish: Finish,
+    /// 0 or 1.
+    pub exact_match: f64,
+    /// In [0, 1].
+    pub token_accuracy: f64,
+    /// Keys and values.
+    pub kv: KvCounts,
+    /// Wall times.
+    pub timing: Timing,
+}
+
+/// What an answer cost in keys and values.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct KvCounts {
+    /// Counted from the caches.
+    pub counted: Prediction,
+    /// What the closed formula says.
+    pub formula: Prediction,
+    /// Entries held at the peak, in bytes.
+    pub peak_bytes: u64,
+    /// Memory of the caches at its largest, in bytes.
+    pub allocated_bytes: u64,
+    /// Entries kept at the end, in bytes.
+    pub stored_bytes: u64,
+}
+
+/// Wall times of one answer.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Timing {
+    /// Prompt pass.
+    pub prefill_ms: f64,
+    /// Decoding, all tokens.
+    pub decode_ms: f64,
+}
+
+impl Results {
+    /// Writes indented JSON to `path`, replacing the file at once or not at all.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`] with the path.
+    pub fn write(&self, path: &Path) -> Result<(), EvalError> {
+        let failed = |source| EvalError::Write {
+            path: path.to_path_buf(),
+            source,
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Temporary files are private by default; this one gets what the umask leaves.
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new()
+            .permissions(mode)
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(error.into()))?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Means over items: of a method, and of each length and depth.
+
+use super::results::ItemResult;
+use crate::footprint::predict::Prediction;
+use crate::random;
+use std::collections::BTreeMap;
+
+/// Resamples of an interval.
+const NUM_RESAMPLES: usize = 1000;
+
+/// Means of one method.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Summary {
+    /// Items.
+    pub num_items: usize,
+    /// Share of exact answers, with its interval.
+    pub exact_match: Score,
+    /// Mean share of right tokens, with its interval.
+    pub token_accuracy: Score,
+    /// Means of each length and depth, in that order.
+    pub cells: Vec<Cell>,
+    /// Mean footprint and peak counted from the caches.
+    pub kv_counted: Prediction,
+    /// Mean footprint and peak of the formula.
+    pub kv_formula: Prediction,
+    /// Largest peak of any item, in bytes.
+    pub kv_peak_bytes: u64,
+    /// Most cache memory of any item, in bytes.
+    pub kv_allocated_bytes: u64,
+}
+
+/// A mean and its 95 % bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Score {
+    /// The mean.
+    pub mean: f64,
+    /// 2.5th percentile of resampled means.
+    pub low: f64,
+    /// 97.5th percentile of resampled means.
+    pub high: f64,
+}
+
+/// Means of one length and depth.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Cell {
+    /// Length asked for, in tokens.
+    pub length: usize,
+    /// Place in the depth grid.
+    pub depth_index: usize,
+    /// Items.
+    pub num_items: usize,
+    /// Share of exact answers.
+    pub exact_match: f64,
+    /// Mean share of right tokens.
+    pub token_accuracy: f64,
+}
+
+/// Averages `items`, all of one method.
+pub fn summarise(items: &[ItemResult]) -> Summary {
+    let all: Vec<&ItemResult> = items.iter().collect();
+    let kv = |pick: fn(&ItemResult) -> Prediction| Prediction {
+        kv_footprint: mean_of(&all, |item| pick(item).kv_footprint),
+        kv_peak: mean_of(&all, |item| pick(item).kv_peak),
+    };
+    let largest = |pick: fn(&ItemResult) -> u64| items.iter().map(pick).max().unwrap_or(0);
+    Summary {
+        num_items: items.len(),
+        exact_match: score(items.iter().map(|item| item.exact_match).collect()),
+        token_accuracy: score(items.iter().map(|item| item.token_accuracy).collect()),
+        cells: cells(items),
+        kv_counted: kv(|item| item.kv.counted),
+        kv_formula: kv(|item| item.kv.formula),
+        kv_peak_bytes: largest(|item| item.kv.peak_bytes),
+        kv_allocated_bytes: largest(|item| item.kv.allocated_bytes),
+    }
+}
+
+fn cells(items: &[ItemResult]) -> Vec<Cell> {
+    let mut groups: BTreeMap<(usize, usize), Vec<&ItemResult>> = BTreeMap::new();
+    for item in items {
+        let cell = (item.length, item.depth_index);
+        groups.entry(cell).or_default().push(item);
+    }
+    let cell = |((length, depth_index), items): ((usize, usize), Vec<&ItemResult>)| Cell {
+        length,
+        depth_index,
+        num_items: items.len(),
+        exact_match: mean_of(&items, |item| item.exact_match),
+        token_accuracy: mean_of(&items, |item| item.token_accuracy),
+    };
+    groups.into_iter().map(cell).collect()
+}
+
+fn mean_of(items: &[&ItemResult], pick: impl Fn(&ItemResult) -> f64) -> f64 {
+    mean(items.iter().map(|item| pick(item)))
+}
+
+/// Mean of `values`; 0 for none.
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 items")]
+pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let len = values.len();
+    if len == 0 {
+        return 0.0;
+    }
+    values.sum::<f64>() / len as f64
+}
+
+fn score(values: Vec<f64>) -> Score {
+    let mut rng = random::stream("eval bootstrap", &[values.len() as u64]);
+    let bound = values.len() as u64;
+    let resample = |_| {
+        let draws = 0..values.len();
+        mean(draws.map(|_| {
+            let index = usize::try_from(random::below(&mut rng, bound)).unwrap_or(0);
+            values[index]
+        }))
+    };
+    let mut means: Vec<f64> = (0..NUM_RESAMPLES).map(resample).collect();
+    means.sort_by(f64::total_cmp);
+    Score {
+        mean: mean(values.iter().copied()),
+        low: means[NUM_RESAMPLES / 40],
+        high: means[NUM_RESAMPLES - 1 - NUM_RESAMPLES / 40],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_hold_the_mean_and_narrow_with_more_items() {
+        let of = |n: usize| score((0..n).map(|i| if i % 4 == 0 { 1.0 } else { 0.0 }).collect());
+        let (few, many) = (of(20), of(2000));
+        for score in [few, many] {
+            assert!(score.low <= score.mean && score.mean <= score.high);
+            assert!((score.mean - 0.25).abs() < 1e-12);
+        }
+        assert!(many.high - many.low < 0.3 * (few.high - few.low));
+        let certain = score(vec![1.0; 10]);
+        assert!((certain.high - certain.low).abs() < 1e-12);
+        assert_eq!(few, of(20));
+        assert!(mean([].into_iter()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,158 @@
+//! The results as lines of text for a terminal.
+
+use super::method::MethodKind;
+use super::results::{MethodResult, Results};
+use super::summary::{Cell, mean};
+use std::collections::BTreeMap;
+
+/// Methods of one kind: one column.
+struct Column<'a> {
+    kind: MethodKind,
+    methods: Vec<&'a MethodResult>,
+}
+
+/// Every line of the report.
+pub fn lines(results: &Results) -> Vec<String> {
+    let columns = columns(&results.methods);
+    let mut lines = heading(results);
+    lines.push(String::new());
+    lines.extend(accuracy(results, &columns));
+    lines.push(String::new());
+    lines.extend(memory(&columns));
+    for warning in &results.provenance.warnings {
+        lines.push(format!("warning: {warning}"));
+    }
+    lines
+}
+
+fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
+    let mut by_kind: BTreeMap<MethodKind, Vec<&MethodResult>> = BTreeMap::new();
+    for method in methods {
+        by_kind.entry(method.kind).or_default().push(method);
+    }
+    let column = |(kind, methods)| Column { kind, methods };
+    by_kind.into_iter().map(column).collect()
+}
+
+fn heading(results: &Results) -> Vec<String> {
+    let of = &results.provenance;
+    let streaming = of.streaming.map_or(String::new(), |streaming| {
+        format!(
+            ", {} with sink {} and window {}",
+            streaming.rule.name(),
+            streaming.span.sink_len(),
+            streaming.span.window_len()
+        )
+    });
+    let mask = of.mask.as_ref().map_or(String::new(), |mask| {
+        format!(
+            ", mask {} of {} retrieval heads",
+            mask.num_retrieval,
+            mask.num_retrieval + mask.num_streaming
+        )
+    });
+    vec![
+        format!("{} on {}{mask}", of.task, of.model.name),
+        format!(
+            "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
+            of.items_per_cell, of.chunk_len, of.dtype, of.device, of.backend, of.seed
+        ),
+    ]
+}
+
+fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
+    let mut lines = vec![
+        "exact answers / right tokens, %".to_owned(),
+        row("length", "depth", columns.iter().map(Column::title)),
+    ];
+    let depths = &results.provenance.depths;
+    for &length in &results.provenance.lengths {
+        for (depth_index, depth) in depths.iter().enumerate() {
+            let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
+            let cells = columns.iter().map(|column| column.scores(at));
+            lines.push(row(&length.to_string(), &format!("{depth:.2}"), cells));
+        }
+        if depths.len() > 1 {
+            let at = |cell: &Cell| cell.length == length;
+            let cells = columns.iter().map(|column| column.scores(at));
+            lines.push(row(&length.to_string(), "all", cells));
+        }
+    }
+    lines.push(row("all", "all", columns.iter().map(Column::overall)));
+    lines
+}
+
+fn memory(columns: &[Column<'_>]) -> Vec<String> {
+    let title = ["footprint", "formula", "peak", "formula", "peak bytes"];
+    let cells = |values: [String; 5]| {
+        let cells = values.iter().map(|value| format!("{value:>12}"));
+        cells.collect::<String>()
+    };
+    let mut lines = vec![format!("{:<16}{}", "KV, counted", cells(title.map(str::to_owned)))];
+    for column in columns {
+        let of = |pick: fn(&MethodResult) -> f64| {
+            format!("{:.6}", mean(column.methods.iter().map(|method| pick(method))))
+        };
+        let bytes = column.methods.iter().map(|m| m.summary.kv_peak_bytes).max();
+        let values = [
+            of(|method| method.summary.kv_counted.kv_footprint),
+            of(|method| method.summary.kv_formula.kv_footprint),
+            of(|method| method.summary.kv_counted.kv_peak),
+            of(|method| method.summary.kv_formula.kv_peak),
+            bytes_text(bytes.unwrap_or(0)),
+        ];
+        lines.push(format!("{:<16}{}", column.title(), cells(values)));
+    }
+    lines
+}
+
+fn row(length: &str, depth: &str, cells: impl Iterator<Item = String>) -> String {
+    let cells: String = cells.map(|cell| format!("{cell:>22}")).collect();
+    format!("{length:>8} {depth:>6}{cells}")
+}
+
+impl Column<'_> {
+    fn title(&self) -> String {
+        match self.methods.len() {
+            1 => self.kind.name().to_owned(),
+            count => format!("{} x{count}", self.kind.name()),
+        }
+    }
+
+    fn scores(&self, at: impl Fn(&Cell) -> bool) -> String {
+        let cells: Vec<&Cell> = self
+            .methods
+            .iter()
+            .flat_map(|method| &method.summary.cells)
+            .filter(|cell| at(cell))
+            .collect();
+        let exact = mean(cells.iter().map(|cell| cell.exact_match));
+        let tokens = mean(cells.iter().map(|cell| cell.token_accuracy));
+        format!("{:.1} / {:.1}", 100.0 * exact, 100.0 * tokens)
+    }
+
+    /// Overall exact answers: with the interval of one method, or the range over several.
+    fn overall(&self) -> String {
+        let scores: Vec<_> = self.methods.iter().map(|m| m.summary.exact_match).collect();
+        let (low, high) = match scores.as_slice() {
+            [one] => (one.low, one.high),
+            many => many.iter().fold((1.0_f64, 0.0_f64), |(low, high), score| {
+                (low.min(score.mean), high.max(score.mean))
+            }),
+        };
+        let mean = mean(scores.iter().map(|score| score.mean));
+        format!("{:.1} ({:.1}-{:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn bytes_text(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}

@@ -1,0 +1,218 @@
+//! Items and whole evaluations, with the tiny model's tokenizer and random weights.
+
+use super::evaluate::Evaluation;
+use super::haystack::Haystack;
+use super::haystack::documents::HeldOutDocuments;
+use super::method::{MethodKind, MethodPlan, Streaming};
+use super::results::MethodResult;
+use super::task::Item;
+use super::task::recall::RecallPlan;
+use crate::attention::cpu_flash::CpuFlash;
+use crate::attention::testing::normal;
+use crate::data::generate::fact::{KeyClass, key_class};
+use crate::data::source::Source;
+use crate::data::source::text::{Text, TextSettings};
+use crate::data::tokenizer::Tokenizer;
+use crate::fault::Coded;
+use crate::mask::head_mask::HeadMask;
+use crate::model::config::ModelConfig;
+use crate::model::llama::Llama;
+use crate::span::{Span, StreamingRule};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+fn tokenizer() -> Arc<Tokenizer> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
+    Arc::new(Tokenizer::from_file(&path).unwrap())
+}
+
+/// Files of numbered code lines, `share` of them held out.
+fn haystack(folder: &Path, share: f64) -> Result<HeldOutDocuments, super::error::EvalError> {
+    for file in 0..6 {
+        let line = |i| format!("    let x{i} = compute({i}, \"file {file}\");\n");
+        let text: String = (0..200 * (file + 1)).map(line).collect();
+        std::fs::write(folder.join(format!("{file}.rs")), text).unwrap();
+    }
+    let text: Box<dyn Source> = Box::new(Text::scan(folder, &TextSettings::default()).unwrap());
+    HeldOutDocuments::new(vec![text], share, tokenizer())
+}
+
+fn plan() -> RecallPlan {
+    RecallPlan {
+        seed: 3,
+        lengths: vec![160, 320],
+        num_depths: 3,
+        items_per_cell: 2,
+    }
+}
+
+fn items(plan: &RecallPlan) -> Vec<Item> {
+    let folder = tempfile::tempdir().unwrap();
+    let haystack = haystack(folder.path(), 1.0).unwrap();
+    plan.items(&haystack, &tokenizer()).unwrap()
+}
+
+fn text_of(ids: &[i64]) -> String {
+    let ids: Vec<u32> = ids.iter().map(|id| u32::try_from(*id).unwrap()).collect();
+    tokenizer().decode(&ids).unwrap()
+}
+
+#[test]
+fn items_have_their_length_and_hide_one_fact_at_their_depth() {
+    let items = items(&plan());
+    assert_eq!(items.len(), 2 * 3 * 2);
+    for item in &items {
+        assert_eq!(item.prompt.len() + item.answer.len(), item.length);
+        assert_eq!(item.prompt[0], i64::from(tokenizer().bos()));
+        let answer = text_of(&item.answer);
+        assert!(answer.len() == 7 && answer.bytes().all(|byte| byte.is_ascii_digit()), "{answer}");
+        let prompt = text_of(&item.prompt[1..]);
+        let (text, question) = prompt.rsplit_once("\nassert_eq!(KEY_").unwrap();
+        let key = question.strip_suffix(", ").unwrap();
+        let words: Vec<&str> = key.split('_').collect();
+        assert_eq!(key_class([words[0], words[1], words[2]]), KeyClass::Evaluation);
+        let needle = format!("const KEY_{key}: u64 = {answer};\n");
+        assert_eq!(text.matches(needle.trim_end()).count(), 1, "{text}");
+        let wanted = plan().depth(item.depth_index);
+        assert!((item.depth - wanted).abs() < 0.35, "{} for {wanted}", item.depth);
+    }
+    let at_the_end = items.iter().filter(|item| item.depth_index == 2);
+    assert!(at_the_end.clone().all(|item| item.depth > 0.8));
+}
+
+#[test]
+fn items_depend_on_the_seed_and_their_place_alone() {
+    let all = items(&plan());
+    let alone = items(&RecallPlan {
+        lengths: vec![320],
+        ..plan()
+    });
+    assert_eq!(alone[..], all[6..]);
+    let other = items(&RecallPlan { seed: 4, ..plan() });
+    assert!(all.iter().zip(&other).all(|(a, b)| a.prompt != b.prompt));
+}
+
+#[test]
+fn short_documents_are_joined_and_a_lack_of_text_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let haystack_all = haystack(folder.path(), 1.0).unwrap();
+    let mut rng = crate::random::stream("eval test", &[]);
+    let long = haystack_all.draw(&mut rng, 60_000).unwrap();
+    assert_eq!(long.len(), 60_000);
+    assert!(long.contains(&tokenizer().bos()));
+    let code = |share| haystack(folder.path(), share).err().unwrap().code();
+    assert_eq!(code(0.0), "eval.no_haystack");
+    let short = RecallPlan {
+        lengths: vec![40],
+        ..plan()
+    };
+    let error = short.items(&haystack_all, &tokenizer()).unwrap_err();
+    assert_eq!(error.code(), "eval.lengths");
+}
+
+fn model() -> Llama {
+    let vocab = tokenizer().vocab_size();
+    let text = format!(
+        r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": {vocab}, "hidden_size": 16,
+        "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 4, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 320,
+        "hidden_act": "silu", "tie_word_embeddings": true}}"#
+    );
+    let config = ModelConfig::parse(&text).unwrap();
+    let mut tensors = BTreeMap::new();
+    let mut add = |name: String, shape: &[i64]| {
+        let weight = normal(tensors.len() as u64, shape) * 0.5;
+        tensors.insert(name, weight.to_kind(tch::Kind::Float));
+    };
+    for layer in 0..2 {
+        for (name, shape) in [
+            ("input_layernorm", vec![16]),
+            ("self_attn.q_proj", vec![16, 16]),
+            ("self_attn.k_proj", vec![8, 16]),
+            ("self_attn.v_proj", vec![8, 16]),
+            ("self_attn.o_proj", vec![16, 16]),
+            ("post_attention_layernorm", vec![16]),
+            ("mlp.gate_proj", vec![20, 16]),
+            ("mlp.up_proj", vec![20, 16]),
+            ("mlp.down_proj", vec![16, 20]),
+        ] {
+            add(format!("model.layers.{layer}.{name}.weight"), &shape);
+        }
+    }
+    add("model.norm.weight".into(), &[16]);
+    add("model.embed_tokens.weight".into(), &[i64::try_from(vocab).unwrap(), 16]);
+    Llama::from_tensors(config, tensors).unwrap()
+}
+
+fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {
+    let plan = MethodPlan {
+        mask: HeadMask::new(2, 2, vec![false, true, true, false]),
+        num_random: 2,
+        all_streaming: true,
+        streaming: Some(Streaming {
+            span: Span::new(4, 16, 1).unwrap(),
+            rule,
+        }),
+        seed: 0,
+    };
+    let methods = plan.methods(&llama.config().shape).unwrap();
+    let evaluation = Evaluation {
+        items,
+        methods: &methods,
+        chunk_len: 32,
+        backend: Arc::new(CpuFlash),
+    };
+    let mut heard = 0;
+    let results = evaluation.run(llama, &mut |_, _| heard += 1).unwrap();
+    assert_eq!(heard, methods.len() * items.len());
+    results
+}
+
+#[test]
+fn every_method_answers_every_item_and_the_model_is_put_back() {
+    tch::set_num_threads(1);
+    let items = items(&RecallPlan {
+        lengths: vec![160],
+        items_per_cell: 1,
+        ..plan()
+    });
+    let mut llama = model();
+    for rule in [StreamingRule::Sliding, StreamingRule::DuoChunk, StreamingRule::FrozenPrompt] {
+        let results = evaluate(&mut llama, rule, &items);
+        let kinds: Vec<_> = results.iter().map(|result| result.kind).collect();
+        let random = MethodKind::Random;
+        let all = MethodKind::AllStreaming;
+        assert_eq!(kinds, [MethodKind::Full, MethodKind::Mask, random, random, all]);
+        for result in &results {
+            assert_eq!((result.items.len(), result.summary.cells.len()), (3, 3));
+            assert!(result.items.iter().all(|item| !item.output.is_empty()));
+        }
+        let footprint = |index: usize| results[index].summary.kv_counted.kv_footprint;
+        assert_eq!(footprint(0).to_bits(), 1.0_f64.to_bits());
+        assert!(footprint(4) < footprint(1) && footprint(1) < 1.0, "{rule:?}");
+        assert_eq!(results[1].retrieval_mask.as_deref().unwrap(), ["01", "10"]);
+        let again = evaluate(&mut llama, rule, &items);
+        let outputs = |results: &[MethodResult]| -> Vec<Vec<i64>> {
+            let items = results.iter().flat_map(|result| &result.items);
+            items.map(|item| item.output.clone()).collect()
+        };
+        assert_eq!(outputs(&results), outputs(&again));
+    }
+}
+
+#[test]
+fn lengths_beyond_the_model_are_refused() {
+    let items = items(&RecallPlan {
+        lengths: vec![321],
+        ..plan()
+    });
+    let evaluation = Evaluation {
+        items: &items,
+        methods: &[],
+        chunk_len: 32,
+        backend: Arc::new(CpuFlash),
+    };
+    let error = evaluation.run(&mut model(), &mut |_, _| ()).unwrap_err();
+    assert_eq!(error.code(), "eval.lengths");
+}

@@ -1,0 +1,56 @@
+//! Greedy decoding, one token per forward call.
+
+use super::error::InferError;
+use super::model_cache::ModelCache;
+use crate::fault::AnyFault;
+use crate::model::llama::Llama;
+
+/// Why decoding ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// A stop token came; it is part of the output.
+    Stop,
+    /// The limit of new tokens was reached.
+    Length,
+}
+
+/// How long to decode.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most tokens to produce.
+    pub max_new_tokens: usize,
+    /// Tokens that end the output.
+    pub stop_tokens: Vec<i64>,
+}
+
+/// Decodes from `query`, the last prompt token, at `position`; `n` output tokens take `n` forward calls.
+///
+/// Ties go to the lower token id. Positions are counted here and never read off the cache.
+///
+/// # Errors
+/// [`InferError::NotFinite`] if the logits are not numbers; whatever the model or a cache cannot do.
+pub fn decode_greedy(
+    llama: &Llama,
+    cache: &mut ModelCache,
+    query: i64,
+    position: usize,
+    limits: &Limits,
+) -> Result<(Vec<i64>, Finish), AnyFault> {
+    let mut output = Vec::new();
+    let mut query = query;
+    while output.len() < limits.max_new_tokens {
+        let at = position + output.len();
+        let hidden = llama.forward_cached(&[query], at, cache)?;
+        let logits = llama.logits(&hidden).reshape([-1]);
+        if !logits.max().double_value(&[]).is_finite() {
+            return Err(InferError::NotFinite { position: at }.into());
+        }
+        query = logits.argmax(0, false).int64_value(&[]);
+        output.push(query);
+        if limits.stop_tokens.contains(&query) {
+            return Ok((output, Finish::Stop));
+        }
+    }
+    Ok((output, Finish::Length))
+}

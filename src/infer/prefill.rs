@@ -1,0 +1,30 @@
+//! The prompt pass: everything but the last prompt token, chunk by chunk.
+
+use super::error::InferError;
+use super::model_cache::ModelCache;
+use crate::fault::AnyFault;
+use crate::model::llama::Llama;
+
+/// Takes in `tokens` at positions `0..` in chunks that start at `0, c, 2c, ...`, the last one shorter.
+///
+/// No logits are computed. Without tokens (a prompt of one) nothing is run.
+///
+/// # Errors
+/// [`InferError::ChunkLen`] for chunks of no tokens; whatever the model or a cache cannot do.
+pub fn prefill(
+    llama: &Llama,
+    cache: &mut ModelCache,
+    tokens: &[i64],
+    chunk_len: usize,
+) -> Result<(), AnyFault> {
+    if chunk_len == 0 {
+        return Err(InferError::ChunkLen.into());
+    }
+    let mut position = 0;
+    for chunk in tokens.chunks(chunk_len) {
+        let _ = llama.forward_cached(chunk, position, cache)?;
+        position += chunk.len();
+    }
+    cache.end_prefill()?;
+    Ok(())
+}
