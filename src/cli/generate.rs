@@ -98,24 +98,26 @@ impl GeneratorKind {
 /// # Errors
 /// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    /// More text than this makes no better preview, only a later one.
-    const PREVIEW_BYTES: u64 = 4_000_000;
-    let tokenizer = Arc::new(Tokenizer::from_file(&args.tokenizer)?);
-    let settings = args.kind.settings();
+    let Args {
+        kind,
+        tokenizer,
+        len,
+        num,
+        seed,
+        sources,
+        json,
+    } = args;
+    let tokenizer = Arc::new(Tokenizer::from_file(&tokenizer)?);
+    let settings = kind.settings();
     let text = if settings.needs_corpus() {
-        let selection = Selection {
-            max_bytes: Some(PREVIEW_BYTES),
-            ..Selection::default()
-        };
-        let corpus = MemoryCorpus::build(&open_sources(&args.sources)?, &selection, &tokenizer)?;
-        Some(NaturalText::new(Arc::new(corpus), &tokenizer)?)
+        Some(preview_text(&sources, &tokenizer)?)
     } else {
         None
     };
     let mixture = Materials::new(tokenizer.clone(), text)?.mixture(&[settings])?;
     let mut output = Output::stdout();
-    for sequence in mixture.batch(args.seed, 0, args.num, args.len)? {
-        if args.json {
+    for sequence in mixture.batch(seed, 0, num, len)? {
+        if json {
             let Sequence { ids, weights } = &sequence;
             output.json(&serde_json::json!({ "ids": ids, "weights": weights }))?;
         } else {
@@ -126,12 +128,62 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     Ok(())
 }
 
+fn preview_text(sources: &[SourceSpec], tokenizer: &Tokenizer) -> Result<NaturalText, DataError> {
+    /// More text than this makes no better preview, only a later one.
+    const PREVIEW_BYTES: u64 = 4_000_000;
+    let selection = Selection {
+        max_bytes: Some(PREVIEW_BYTES),
+        ..Selection::default()
+    };
+    let corpus = MemoryCorpus::build(&open_sources(sources)?, &selection, tokenizer)?;
+    NaturalText::new(Arc::new(corpus), tokenizer)
+}
+
 /// The sequence's text between a line that counts its tokens and an empty line.
 fn describe(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<String, DataError> {
-    let trained = sequence.weights.iter().filter(|weight| **weight > 0.0).count();
+    let trained = sequence
+        .weights
+        .iter()
+        .filter(|weight| **weight > 0.0)
+        .count();
     Ok(format!(
         "--- {} tokens, {trained} of them trained\n{}\n",
         sequence.len(),
         tokenizer.decode(&sequence.ids)?
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn kinds_have_the_words_of_a_pretraining_file() {
+        for kind in GeneratorKind::value_variants() {
+            let settings = serde_json::to_value(kind.settings()).unwrap();
+            let word = kind.to_possible_value().unwrap();
+            assert_eq!(settings["kind"], word.get_name());
+        }
+    }
+
+    #[test]
+    fn sequences_are_shown_from_a_corpus_the_user_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "pub fn answer() -> u32 { 42 }\n".repeat(200);
+        for name in ["a.rs", "b.rs", "c.rs"] {
+            std::fs::write(folder.path().join(name), &text).unwrap();
+        }
+        let args = |len| Args {
+            kind: GeneratorKind::Needles,
+            tokenizer: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/tiny")),
+            len,
+            num: 2,
+            seed: 1,
+            sources: vec![format!("text={}", folder.path().display()).parse().unwrap()],
+            json: true,
+        };
+        run(args(300)).unwrap();
+        assert_eq!(run(args(20)).unwrap_err().code(), "generate.length");
+    }
 }

@@ -1,6 +1,6 @@
 //! `prulong train-tokenizer`.
 
-use crate::cli::output;
+use crate::cli::output::line as print_line;
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::data::error::DataError;
 use crate::data::source::held_out::DEFAULT_SHARE;
@@ -45,11 +45,18 @@ pub struct Args {
 /// # Errors
 /// If a corpus is missing, the text does not fill the vocabulary, or the output holds something else already.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let sources = open_sources(&args.sources)?;
+    let Args {
+        sources,
+        vocab_size,
+        sample_bytes,
+        held_out,
+        output,
+    } = args;
+    let sources = open_sources(&sources)?;
     let selection = Selection {
         split: Split::Train,
-        held_out_share: args.held_out,
-        max_bytes: Some(args.sample_bytes),
+        held_out_share: held_out,
+        max_bytes: Some(sample_bytes),
         seed: 0,
     };
     let texts = select(&sources, &selection)
@@ -57,12 +64,12 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         .map(|selected| selected.read().map(|document| document.text))
         .collect::<Result<Vec<_>, _>>()?;
     let (num_documents, num_bytes) = (texts.len(), texts.iter().map(String::len).sum::<usize>());
-    let json = train_bpe(texts.into_iter(), args.vocab_size)?;
-    write_new(&args.output, json.as_bytes())?;
-    let tokenizer = Tokenizer::from_file(&args.output)?;
-    output::line(format!(
+    let json = train_bpe(texts.into_iter(), vocab_size)?;
+    write_new(&output, json.as_bytes())?;
+    let tokenizer = Tokenizer::from_file(&output)?;
+    print_line(format!(
         "{}: {} tokens learnt from {num_documents} documents, {num_bytes} bytes; blake3 {}",
-        args.output.display(),
+        output.display(),
         tokenizer.vocab_size(),
         tokenizer.fingerprint(),
     ))?;

@@ -77,7 +77,12 @@ impl Materials {
             } => Box::new(KeyValues::new(
                 self.needle_tokens.clone(),
                 KeyValuesSettings {
-                    pairs: CountRange::new("key-values", "num_pairs_min", num_pairs_min, num_pairs_max)?,
+                    pairs: CountRange::new(
+                        "key-values",
+                        "num_pairs_min",
+                        num_pairs_min,
+                        num_pairs_max,
+                    )?,
                     num_queries,
                     answer_weight: narrow(answer_weight),
                 },
@@ -92,7 +97,12 @@ impl Materials {
                 self.text("needles")?,
                 self.needle_tokens.clone(),
                 NeedlesSettings {
-                    needles: CountRange::new("needles", "num_needles_min", num_needles_min, num_needles_max)?,
+                    needles: CountRange::new(
+                        "needles",
+                        "num_needles_min",
+                        num_needles_min,
+                        num_needles_max,
+                    )?,
                     max_questions: num_questions_max,
                     answer_weight: narrow(answer_weight),
                 },
@@ -104,16 +114,21 @@ impl Materials {
     }
 
     fn text(&self, generator: &'static str) -> Result<NaturalText, DataError> {
-        self.text.clone().ok_or_else(|| DataError::GeneratorSetting {
-            generator,
-            setting: "corpus",
-            problem: "is missing: this kind needs natural text".to_owned(),
-        })
+        self.text
+            .clone()
+            .ok_or_else(|| DataError::GeneratorSetting {
+                generator,
+                setting: "corpus",
+                problem: "is missing: this kind needs natural text".to_owned(),
+            })
     }
 }
 
 /// Checked to be positive and finite when the file was read; a loss is computed in f32.
-#[expect(clippy::cast_possible_truncation, reason = "a weight needs no more than f32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a weight needs no more than f32"
+)]
 fn narrow(weight: f64) -> f32 {
     weight as f32
 }
@@ -148,9 +163,15 @@ mod tests {
                 assert!(sequence.weights[0].abs() < 1e-9);
                 assert!(sequence.weights.iter().any(|weight| *weight > 0.0));
             }
-            assert_eq!(without_text.generator(&settings).is_err(), settings.needs_corpus());
+            assert_eq!(
+                without_text.generator(&settings).is_err(),
+                settings.needs_corpus()
+            );
         }
-        let error = without_text.generator(&settings(r#"{"kind": "natural", "weight": 1}"#)).err().unwrap();
+        let error = without_text
+            .generator(&settings(r#"{"kind": "natural", "weight": 1}"#))
+            .err()
+            .unwrap();
         assert_eq!(error.code(), "generate.setting");
     }
 }

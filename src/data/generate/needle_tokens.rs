@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn needles_stand_between_lines_and_the_text_stays_whole() {
         let tokens = needle_tokens();
-        let text: String = (0..50).map(|i| format!("    let x{i} = {i};\n")).collect();
-        let text = TOKENIZER.encode(&text).unwrap();
+        let lines: Vec<String> = (0..50).map(|i| format!("    let x{i} = {i};\n")).collect();
+        let text = TOKENIZER.encode(&lines.concat()).unwrap();
         let mut rng = stream("hide", &[]);
         for _ in 0..50 {
             let needle = TOKENIZER.encode("NEEDLE\n").unwrap();
