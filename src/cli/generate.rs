@@ -98,34 +98,32 @@ impl GeneratorKind {
 /// # Errors
 /// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let Args {
-        kind,
-        tokenizer,
-        len,
-        num,
-        seed,
-        sources,
-        json,
-    } = args;
-    let tokenizer = Arc::new(Tokenizer::from_file(&tokenizer)?);
-    let settings = kind.settings();
-    let text = if settings.needs_corpus() {
-        Some(preview_text(&sources, &tokenizer)?)
-    } else {
-        None
-    };
-    let mixture = Materials::new(tokenizer.clone(), text)?.mixture(&[settings])?;
+    let (tokenizer, sequences) = make(&args)?;
+    let Args { json, .. } = args;
     let mut output = Output::stdout();
-    for sequence in mixture.batch(seed, 0, num, len)? {
+    for sequence in &sequences {
         if json {
-            let Sequence { ids, weights } = &sequence;
+            let Sequence { ids, weights } = sequence;
             output.json(&serde_json::json!({ "ids": ids, "weights": weights }))?;
         } else {
-            output.line(describe(&tokenizer, &sequence)?)?;
+            output.line(describe(&tokenizer, sequence)?)?;
         }
     }
     output.finish()?;
     Ok(())
+}
+
+fn make(args: &Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
+    let tokenizer = Arc::new(Tokenizer::from_file(&args.tokenizer)?);
+    let settings = args.kind.settings();
+    let text = if settings.needs_corpus() {
+        Some(preview_text(&args.sources, &tokenizer)?)
+    } else {
+        None
+    };
+    let mixture = Materials::new(tokenizer.clone(), text)?.mixture(&[settings])?;
+    let sequences = mixture.batch(args.seed, 0, args.num, args.len)?;
+    Ok((tokenizer, sequences))
 }
 
 fn preview_text(sources: &[SourceSpec], tokenizer: &Tokenizer) -> Result<NaturalText, DataError> {
@@ -183,7 +181,13 @@ mod tests {
             sources: vec![format!("text={}", folder.path().display()).parse().unwrap()],
             json: true,
         };
-        run(args(300)).unwrap();
+        let (tokenizer, sequences) = make(&args(300)).unwrap();
+        for sequence in &sequences {
+            let shown = describe(&tokenizer, sequence).unwrap();
+            assert!(shown.starts_with("--- 300 tokens, "), "{shown}");
+            assert!(shown.contains("pub fn answer()"), "{shown}");
+        }
+        assert_eq!(sequences.len(), 2);
         assert_eq!(run(args(20)).unwrap_err().code(), "generate.length");
     }
 }

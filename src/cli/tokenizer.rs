@@ -32,7 +32,7 @@ pub struct Args {
     sample_bytes: u64,
 
     /// Share of documents held out of training.
-    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE)]
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = parse_share)]
     held_out: f64,
 
     /// File to write.
@@ -124,6 +124,17 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "the size must be above zero and below 2^64 bytes".to_owned())
 }
 
+/// Parses a share that leaves something to train on.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    (0.0..1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(|| "a share is at least 0 and below 1".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +146,15 @@ mod tests {
         assert_eq!(parse_bytes("512"), Ok(512));
         for text in ["", "MB", "0", "1.5MB", "3TB", "99999999999GB", "-1"] {
             assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_leave_something_to_train_on() {
+        assert_eq!(parse_share("0"), Ok(0.0));
+        assert_eq!(parse_share("0.05"), Ok(0.05));
+        for text in ["", "x", "1", "-0.1", "nan", "inf"] {
+            assert!(parse_share(text).is_err(), "{text}");
         }
     }
 
