@@ -98,8 +98,8 @@ impl GeneratorKind {
 /// # Errors
 /// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let (tokenizer, sequences) = make(&args)?;
-    let Args { json, .. } = args;
+    let json = args.json;
+    let (tokenizer, sequences) = make(args)?;
     let mut output = Output::stdout();
     for sequence in &sequences {
         if json {
@@ -113,11 +113,14 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     Ok(())
 }
 
-fn make(args: &Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
-    let tokenizer = Arc::new(Tokenizer::from_file(&args.tokenizer)?);
+fn make(args: Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
+    let Args {
+        tokenizer, sources, ..
+    } = args;
+    let tokenizer = Arc::new(Tokenizer::from_file(&tokenizer)?);
     let settings = args.kind.settings();
     let text = if settings.needs_corpus() {
-        Some(preview_text(&args.sources, &tokenizer)?)
+        Some(preview_text(&sources, &tokenizer)?)
     } else {
         None
     };
@@ -181,7 +184,7 @@ mod tests {
             sources: vec![format!("text={}", folder.path().display()).parse().unwrap()],
             json: true,
         };
-        let (tokenizer, sequences) = make(&args(300)).unwrap();
+        let (tokenizer, sequences) = make(args(300)).unwrap();
         for sequence in &sequences {
             let shown = describe(&tokenizer, sequence).unwrap();
             assert!(shown.starts_with("--- 300 tokens, "), "{shown}");
