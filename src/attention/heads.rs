@@ -66,6 +66,9 @@ impl HeadSet {
     }
 
     /// `values[head]` of the set's heads as a tensor that multiplies `[B, T, k, n, D]`.
+    ///
+    /// # Shapes
+    /// `like`: any; only its dtype and device count. Returns `[1, 1, k, 1, 1]`.
     pub fn weights(&self, values: impl Fn(usize) -> f64, like: &Tensor) -> Tensor {
         let picked: Vec<f64> = self
             .heads
@@ -97,6 +100,9 @@ impl HeadSet {
 }
 
 /// Scales the heads of `x` `[B, T, k * n, D]` by one weight per kv head (see [`HeadSet::weights`]).
+///
+/// # Shapes
+/// `x`: `[B, T, k * n, D]`. `weights`: `[1, 1, k, 1, 1]`. Returns the shape of `x`.
 ///
 /// # Precision
 /// Computed in the wide dtype, stored in the dtype of `x`.

@@ -24,6 +24,9 @@ fn ungrouped(x: &Tensor) -> Tensor {
 }
 
 /// Causal mask aligned at the bottom right, `[T, S]`, true = visible.
+///
+/// # Shapes
+/// Returns `[T, S]`.
 pub fn causal_mask(num_queries: i64, num_keys: i64, device: tch::Device) -> Tensor {
     Tensor::ones([num_queries, num_keys], (Kind::Bool, device)).tril(num_keys - num_queries)
 }

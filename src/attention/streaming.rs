@@ -292,6 +292,9 @@ fn tiles(qkv: Qkv, tiling: &Tiling) -> (Tensor, Tensor, Tensor) {
 }
 
 /// The dense mask of `span` for one document of `len` tokens, `[len, len]`: for oracles only.
+///
+/// # Shapes
+/// Returns `[len, len]`.
 pub fn dense_mask(span: &Span, len: usize) -> Tensor {
     let seen: Vec<bool> = (0..len)
         .flat_map(|q| (0..len).map(move |k| span.sees(q, k)))

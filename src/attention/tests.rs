@@ -1,3 +1,5 @@
+//! Every fast path against the slow oracle, forward and backward.
+
 use super::gated::{GatedAttention, Wanted};
 use super::packed::Documents;
 use super::reference::Reference;

@@ -7,6 +7,8 @@
 //! else imports it. Results go to standard output, everything else to standard error.
 
 mod bug;
+pub mod config_args;
+pub mod config;
 pub mod eval;
 pub mod failure;
 pub mod generate;

@@ -1,7 +1,7 @@
 //! The whole program: parse the command line, run one subcommand, turn its result into text and an exit code.
 
 use crate::cli::failure::Failure;
-use crate::cli::{bug, eval, generate, output, pretrain, tokenizer};
+use crate::cli::{bug, output};
 use crate::fault::AnyFault;
 use clap::Parser;
 use std::process::ExitCode;
@@ -24,23 +24,26 @@ pub struct Cli {
 /// The subcommands, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Check and print configuration files, or describe them to an editor.
+    Config(super::config::Args),
     /// Train a byte-level BPE tokenizer on text found on this machine.
-    TrainTokenizer(tokenizer::Args),
+    TrainTokenizer(super::tokenizer::Args),
     /// Train a small Llama from nothing on text of this machine and generated documents.
-    Pretrain(pretrain::Args),
+    Pretrain(super::pretrain::Args),
     /// Show what `prulong pretrain` trains on: sequences of one kind.
-    Generate(generate::Args),
+    Generate(super::generate::Args),
     /// Measure what a mask costs in answers and saves in memory.
-    Eval(eval::Args),
+    Eval(super::eval::Args),
 }
 
 impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
-            Self::TrainTokenizer(args) => tokenizer::run(args),
-            Self::Pretrain(args) => pretrain::run(args),
-            Self::Generate(args) => generate::run(args),
-            Self::Eval(args) => eval::run(args),
+            Self::Config(args) => super::config::run(args),
+            Self::TrainTokenizer(args) => super::tokenizer::run(args),
+            Self::Pretrain(args) => super::pretrain::run(args),
+            Self::Generate(args) => super::generate::run(args),
+            Self::Eval(args) => super::eval::run(args),
         }
     }
 }

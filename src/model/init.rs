@@ -33,6 +33,9 @@ pub enum Outputs {
 /// Weights of a new model by checkpoint name, f32.
 ///
 /// Matrices are uniform with standard deviation `0.5 / sqrt(columns)`; norms are 1.
+///
+/// # Shapes
+/// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
 #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
 pub fn fresh_tensors(config: &ModelConfig, init: Init, device: Device) -> BTreeMap<String, Tensor> {
     let expected = tensor_names::expected(config);

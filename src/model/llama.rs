@@ -109,6 +109,9 @@ impl<T> PerLayer<T> {
 impl Llama {
     /// Assembles a model from tensors by checkpoint name.
     ///
+    /// # Shapes
+    /// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
+    ///
     /// # Errors
     /// [`MissingTensor`] if a name is absent.
     pub fn from_tensors(
@@ -158,6 +161,9 @@ impl Llama {
     }
 
     /// Every stored tensor by checkpoint name, in checkpoint order.
+    ///
+    /// # Shapes
+    /// Each tensor has the shape of its checkpoint name.
     pub fn named_tensors(&self) -> Vec<(String, &Tensor)> {
         let mut named = vec![("model.embed_tokens.weight".to_owned(), &self.embedding)];
         for (layer, weights) in self.layers.iter().enumerate() {
@@ -227,6 +233,9 @@ impl Llama {
     }
 
     /// The head `[V, C]`, for chunked losses.
+    ///
+    /// # Shapes
+    /// Returns `[V, C]`.
     pub fn head(&self) -> &Tensor {
         &self.head
     }

@@ -72,6 +72,9 @@ impl ModelGrads {
     }
 
     /// In the order of [`Llama::named_tensors`].
+    ///
+    /// # Shapes
+    /// Each gradient has the shape of its weight.
     pub fn tensors(&self) -> Vec<&Tensor> {
         let layers = self.layers.iter().flat_map(|layer| layer.as_array());
         let mut tensors: Vec<&Tensor> = std::iter::once(&self.embedding).chain(layers).collect();

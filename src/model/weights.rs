@@ -237,6 +237,9 @@ impl Weights {
 
 /// Reads all weights of a model folder, converted to `kind` on `device`; tensors by Hugging Face name.
 ///
+/// # Shapes
+/// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
+///
 /// # Errors
 /// As [`Weights::open`] and [`Weights::tensor`].
 pub fn load_all(

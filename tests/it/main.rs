@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod fault_store;
+mod cli_frame;
+mod cli_help;
 mod data_loader;
 mod golden_logits;
 mod golden_rope;

@@ -89,6 +89,11 @@ fn the_resolved_text_is_a_fixed_point_wherever_it_lies() {
     assert_eq!(first, second);
     assert_eq!(first.config.optimizer.steps, 500);
     assert!(first.config.model.path.is_absolute());
+    let values = values(&first.resolved).unwrap();
+    assert_eq!(
+        (&values["optimizer"]["steps"], &values["seed"]),
+        (&500.into(), &7.into())
+    );
 }
 
 #[test]

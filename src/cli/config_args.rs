@@ -1,0 +1,30 @@
+//! `--config FILE --set a.b=value`, shared by every command that runs from a configuration.
+
+use crate::config::error::ConfigError;
+use crate::config::load::{ConfigFile, Loaded, load};
+use std::path::PathBuf;
+
+/// A configuration file and what replaces some of its values.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs {
+    /// The run's TOML file; its relative paths are relative to it
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Replace one value, e.g. `--set optimizer.steps=100`; may be given several times.
+    ///
+    /// The right side is read as TOML, else as text. List items are named by index: `stage.0.steps=10`. A relative path is
+    /// relative to the working directory.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// Loads the file as `F` and applies the overrides.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the place of the first thing that is wrong.
+    pub fn load<F: ConfigFile>(&self) -> Result<Loaded<F::Checked>, ConfigError> {
+        load::<F>(&self.config, &self.overrides)
+    }
+}
