@@ -9,9 +9,11 @@
 mod bug;
 pub mod config_args;
 pub mod config;
+pub mod doctor;
 pub mod eval;
 pub mod failure;
 pub mod generate;
+pub mod machine;
 pub mod output;
 pub mod program;
 pub mod sources;

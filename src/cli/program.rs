@@ -34,6 +34,8 @@ pub enum Command {
     Generate(super::generate::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
+    /// Check what this machine offers to a run, and say how to mend what is missing.
+    Doctor(super::doctor::Args),
 }
 
 impl Command {
@@ -44,6 +46,7 @@ impl Command {
             Self::Pretrain(args) => super::pretrain::run(args),
             Self::Generate(args) => super::generate::run(args),
             Self::Eval(args) => super::eval::run(args),
+            Self::Doctor(args) => super::doctor::run(args),
         }
     }
 }

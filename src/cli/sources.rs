@@ -95,12 +95,12 @@ fn scan_text(path: Option<&Path>, grouping: TextGrouping) -> Result<Text, DataEr
 }
 
 /// Where cargo unpacks crates.
-fn default_crates() -> PathBuf {
+pub fn default_crates() -> PathBuf {
     home_of("CARGO_HOME", ".cargo").join("registry").join("src")
 }
 
 /// The documentation of the first installed toolchain that has the books; `stable` comes first.
-fn default_rust_books() -> PathBuf {
+pub fn default_rust_books() -> PathBuf {
     let toolchains = home_of("RUSTUP_HOME", ".rustup").join("toolchains");
     let mut found: Vec<PathBuf> = std::fs::read_dir(&toolchains)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

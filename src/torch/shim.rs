@@ -23,7 +23,7 @@ unsafe extern "C" {
 ///
 /// # Units
 /// Bytes. `free` and `total` are the driver's and count every process; `allocated` and `peak` are this process's tensors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[repr(C)]
 pub struct DeviceMemory {
     /// Not in use by anybody.

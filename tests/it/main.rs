@@ -5,6 +5,7 @@ mod fault_store;
 mod cli_frame;
 mod cli_help;
 mod data_loader;
+mod doctor;
 mod golden_logits;
 mod golden_rope;
 mod mds_reader;
