@@ -1,6 +1,7 @@
 //! The base model's architecture: what a mask's fingerprint is made of.
 //!
 //! Field names are those of a Hugging Face `config.json`, because canonical JSON of these structs is what gets hashed and stored.
+//! Unknown fields are ignored when reading: files of later versions may say more about a model.
 
 use crate::mask::canonical;
 use crate::shape::AttentionShape;
@@ -9,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 /// The facts of a model that a mask depends on, defaults filled in.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ArchFacts {
     /// Family, e.g. `llama`.
     pub model_type: String,
@@ -33,7 +33,6 @@ pub struct ArchFacts {
 
 /// Rotary embedding, normalised: a factor that does not apply to the type is absent.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RopeFacts {
     /// `default`, `linear` or `llama3`.
     pub rope_type: String,
@@ -82,12 +81,21 @@ impl ArchFacts {
 
     /// Names of the hashed facts in which `self` and `other` differ, with both values.
     pub fn hashed_differences(&self, other: &Self) -> Vec<String> {
-        self.hashed_facts()
-            .into_iter()
-            .zip(other.hashed_facts())
-            .filter(|((_, ours), (_, theirs))| ours != theirs)
-            .map(|((key, ours), (_, theirs))| format!("{key} {ours} against {theirs}"))
-            .collect()
+        differences(&self.hashed_facts(), &other.hashed_facts())
+    }
+
+    /// Names of the rotary and length facts in which `self` and `other` differ, with both values.
+    pub fn position_differences(&self, other: &Self) -> Vec<String> {
+        let facts = |arch: &Self| {
+            [
+                (
+                    "max_position_embeddings",
+                    Value::from(arch.max_position_embeddings),
+                ),
+                ("rope_parameters", serde_json::json!(arch.rope_parameters)),
+            ]
+        };
+        differences(&facts(self), &facts(other))
     }
 
     fn hashed_facts(&self) -> [(&'static str, Value); 7] {
@@ -101,6 +109,14 @@ impl ArchFacts {
             ("vocab_size", self.vocab_size.into()),
         ]
     }
+}
+
+fn differences(ours: &[(&str, Value)], theirs: &[(&str, Value)]) -> Vec<String> {
+    ours.iter()
+        .zip(theirs)
+        .filter(|((_, ours), (_, theirs))| ours != theirs)
+        .map(|((key, ours), (_, theirs))| format!("{key} {ours} against {theirs}"))
+        .collect()
 }
 
 /// Lower-case hex digits of `bytes`.
