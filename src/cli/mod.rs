@@ -21,3 +21,5 @@ pub mod tokenizer;
 pub mod console;
 pub mod pretrain;
 pub mod run_setup;
+pub mod train;
+mod train_setup;

@@ -1,12 +1,13 @@
 //! `prulong pretrain`.
 
 use crate::cli::sources::{SourceSpec, open_sources};
+use crate::cli::config_args::ConfigArgs;
 use crate::cli::{console::Console, output};
 use crate::attention::choose::choose;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::Loaded as Checkpoint;
 use crate::config::corpus::CorpusSettings;
-use crate::config::load::{Loaded, load};
+use crate::config::load::Loaded;
 use crate::config::pretrain::{PretrainConfig, PretrainFile};
 use crate::data::generate::TokenCorpus;
 use crate::data::generate::build::Materials;
@@ -38,13 +39,8 @@ use std::sync::Arc;
 /// stopped when the same command is given again; the finished model is written as a Hugging Face folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Run configuration (TOML).
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-
-    /// Changes one setting, e.g. `seed=1`; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 
     /// Directory of the run: settings, metrics, checkpoints.
     #[arg(long, value_name = "DIR")]
@@ -86,7 +82,7 @@ impl Batches for StageBatches {
 /// # Errors
 /// Wrong settings, missing text, failures of storage; 75 after a signal, with a checkpoint saved.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let loaded = load::<PretrainFile>(&args.config, &args.overrides)?;
+    let loaded = args.config.load::<PretrainFile>()?;
     let config = &loaded.config;
     let device = crate::cli::run_setup::device(config.run.device)?;
     if let Some(threads) = config.run.threads {
@@ -103,6 +99,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     dir.record(CONFIG_NAME, &loaded.resolved)?;
     let mut pretrainer = pretrainer(config, &tokenizer, device)?;
     let mut console = Console::new();
+    console.log_to(dir.log()?);
     let start = resume(&mut pretrainer, checkpoint.as_ref(), &mut console)?;
     let settings = (identity, config.checkpoint.clone());
     let mut io = RunIo::open(dir, store, interrupt, settings, checkpoint.as_ref())?;

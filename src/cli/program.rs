@@ -24,16 +24,18 @@ pub struct Cli {
 /// The subcommands, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Check and print configuration files, or describe them to an editor.
-    Config(super::config::Args),
-    /// Train a byte-level BPE tokenizer on text found on this machine.
-    TrainTokenizer(super::tokenizer::Args),
-    /// Train a small Llama from nothing on text of this machine and generated documents.
-    Pretrain(super::pretrain::Args),
-    /// Show what `prulong pretrain` trains on: sequences of one kind.
-    Generate(super::generate::Args),
+    /// Train gates on packed text: one per kv head, frozen weights by default.
+    Train(super::train::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
+    /// Train a small Llama from nothing on text of this machine and generated documents.
+    Pretrain(super::pretrain::Args),
+    /// Train a byte-level BPE tokenizer on text found on this machine.
+    TrainTokenizer(super::tokenizer::Args),
+    /// Show what `prulong pretrain` trains on: sequences of one kind.
+    Generate(super::generate::Args),
+    /// Check and print configuration files, or describe them to an editor.
+    Config(super::config::Args),
     /// Check what this machine offers to a run, and say how to mend what is missing.
     Doctor(super::doctor::Args),
 }
@@ -41,11 +43,12 @@ pub enum Command {
 impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
-            Self::Config(args) => super::config::run(args),
-            Self::TrainTokenizer(args) => super::tokenizer::run(args),
-            Self::Pretrain(args) => super::pretrain::run(args),
-            Self::Generate(args) => super::generate::run(args),
+            Self::Train(args) => super::train::run(args),
             Self::Eval(args) => super::eval::run(args),
+            Self::Pretrain(args) => super::pretrain::run(args),
+            Self::TrainTokenizer(args) => super::tokenizer::run(args),
+            Self::Generate(args) => super::generate::run(args),
+            Self::Config(args) => super::config::run(args),
             Self::Doctor(args) => super::doctor::run(args),
         }
     }

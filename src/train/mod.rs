@@ -3,6 +3,7 @@
 //! **Invariant:** training never imports inference or evaluation; what to measure during a run is put together in `cli`.
 
 pub mod error;
+pub mod gate_init;
 pub mod gate_loop;
 pub mod gate_state;
 pub mod gate_step;
