@@ -70,7 +70,7 @@ impl AttentionFile {
 }
 
 /// Places a span's error at the key it complains about, in `section`.
-pub(super) fn span_error(section: &str, source: SpanError) -> Bad {
-    let (SpanError::Zero { field } | SpanError::Block { field, .. }) = source;
-    Bad::new(&format!("{section}.{field}"), Problem::Span { source })
+pub(super) fn span_error(section: &str, why: SpanError) -> Bad {
+    let (SpanError::Zero { field } | SpanError::Block { field, .. }) = why;
+    Bad::new(&format!("{section}.{field}"), Problem::Span { why })
 }

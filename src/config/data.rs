@@ -199,7 +199,8 @@ impl DataSettings {
                 "gives some streams a proportion and others none: give all of them one, or none";
             return Err(check::conflict("data.train", reason));
         }
-        let repeated = |stream: &StreamSpec| matches!(stream.weight, StreamWeight::Repeat(value) if value != 1.0);
+        let repeated =
+            |stream: &StreamSpec| !proportion(stream) && stream.weight != StreamWeight::Repeat(1.0);
         if self.epoch_rows.is_some() && self.train.iter().any(repeated) {
             let reason =
                 "excludes a repeat in `data.train`: each of them fixes the rows of an epoch";

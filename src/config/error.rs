@@ -177,22 +177,22 @@ pub enum Problem {
         reason: String,
     },
     /// Sink, window and block do not fit.
-    #[error("does not fit")]
+    #[error("does not fit: {why}")]
     Span {
         /// Why.
-        source: SpanError,
+        why: SpanError,
     },
     /// A schedule has no values.
-    #[error("does not fit")]
+    #[error("does not fit: {why}")]
     Schedule {
         /// Why.
-        source: ScheduleError,
+        why: ScheduleError,
     },
     /// Heads cannot be shared.
-    #[error("does not fit")]
+    #[error("does not fit: {why}")]
     Shape {
         /// Why.
-        source: ShapeError,
+        why: ShapeError,
     },
 }
 
@@ -224,9 +224,9 @@ impl Problem {
             Self::Conflict { .. } => "config.exclusive",
             Self::Expansion { .. } => "config.expansion",
             Self::Value { .. } => "config.value",
-            Self::Span { source } => source.code(),
-            Self::Schedule { source } => source.code(),
-            Self::Shape { source } => source.code(),
+            Self::Span { why } => why.code(),
+            Self::Schedule { why } => why.code(),
+            Self::Shape { why } => why.code(),
         }
     }
 
@@ -241,9 +241,9 @@ impl Problem {
             Self::Expansion { .. } => {
                 Some("write the path out, or relative to the configuration file".to_owned())
             }
-            Self::Span { source } => source.hint(),
-            Self::Schedule { source } => source.hint(),
-            Self::Shape { source } => source.hint(),
+            Self::Span { why } => why.hint(),
+            Self::Schedule { why } => why.hint(),
+            Self::Shape { why } => why.hint(),
             _ => None,
         }
     }

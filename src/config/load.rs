@@ -164,6 +164,3 @@ fn working_folder(path: &Path) -> Result<PathBuf, ConfigError> {
         source,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -41,3 +41,6 @@ mod parse;
 mod paths;
 mod set;
 mod tree;
+
+#[cfg(test)]
+mod tests;

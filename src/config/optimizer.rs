@@ -147,7 +147,7 @@ impl OptimizerFile {
         };
         schedule
             .checked()
-            .map_err(|source| Bad::new("optimizer.lr_shape", Problem::Schedule { source }))
+            .map_err(|why| Bad::new("optimizer.lr_shape", Problem::Schedule { why }))
     }
 
     fn gate_rates(&self, trained: bool) -> Result<Option<GateRates>, Bad> {

@@ -272,8 +272,8 @@ impl NewModelSettings {
                 "is odd, and rotary positions turn pairs",
             ));
         }
-        self.attention_shape().checked().map_err(|source| {
-            let problem = Problem::Shape { source };
+        self.attention_shape().checked().map_err(|why| {
+            let problem = Problem::Shape { why };
             Bad::new("model.num_kv_heads", problem)
         })?;
         Ok(())

@@ -82,7 +82,7 @@ impl SparsityFile {
             shape,
         }
         .checked()
-        .map_err(|source| Bad::new("sparsity.shape", Problem::Schedule { source }))?;
+        .map_err(|why| Bad::new("sparsity.shape", Problem::Schedule { why }))?;
         Ok(SparsitySettings {
             schedule,
             constraint,

@@ -43,12 +43,11 @@ fn a_wrong_setting_ends_with_2_and_says_what_to_do() {
 }
 
 #[test]
-fn causes_stand_below_the_error() {
+fn what_does_not_fit_comes_with_what_would() {
     let outcome = show("attention={sink_len=100, window_len=1024, block_len=128}");
     assert_eq!(outcome.code, Some(2));
     insta::assert_snapshot!(outcome.stderr, @r"
-    error[config.block]: --set 'attention={sink_len=100, window_len=1024, block_len=128}': `attention.sink_len` does not fit
-      caused by: sink_len = 100 is not a multiple of block_len = 128
+    error[config.block]: --set 'attention={sink_len=100, window_len=1024, block_len=128}': `attention.sink_len` does not fit: sink_len = 100 is not a multiple of block_len = 128
 
     hint: use sink_len = 128, or block_len = 1 for the token-exact pattern
     ");

@@ -1,12 +1,15 @@
 //! The reference of the command line: the long help of every command in one snapshot, so that no flag appears, vanishes
 //! or changes its default unseen.
 
-use assert_cmd::cargo::cargo_bin_cmd;
+use std::process::{Command, Stdio};
 
+/// The help as printed where there is no terminal, whose width would change its lines.
 fn help(path: &[String]) -> String {
-    let output = cargo_bin_cmd!("prulong")
+    let output = Command::new(assert_cmd::cargo::cargo_bin!("prulong"))
         .args(path)
         .arg("--help")
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(output.status.success(), "{path:?} has no help");

@@ -1,10 +1,12 @@
 //! Loading as a user meets it: every case is a file, overrides, and what comes of them.
 
-use super::*;
+use crate::config::error::ConfigError;
 use crate::config::gates::GateInit;
+use crate::config::load::{Loaded, load, values};
 use crate::config::pretrain::PretrainFile;
 use crate::config::train::{Mode, TrainConfig, TrainFile};
 use crate::fault::Coded;
+use std::path::{Path, PathBuf};
 
 const TRAIN: &str = r#"seed = 7
 [model]
@@ -283,6 +285,7 @@ fn settings_that_exclude_each_other_are_refused() {
         &["data.train=[\"a#2\"]", "data.epoch_rows=10"],
         "excludes a repeat",
     );
+    assert!(train(TRAIN, &["data.epoch_rows=10"]).is_ok());
     let error = train(
         TRAIN,
         &["data.train=[{ path = \"a\", proportion = 1.0, repeat = 2.0 }]"],
@@ -407,7 +410,10 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
     };
     let loaded = load(&[]).unwrap();
     let (_folder, copy) = write(&loaded.resolved);
-    assert_eq!(super::load::<PretrainFile>(&copy, &[]).unwrap(), loaded);
+    assert_eq!(
+        crate::config::load::load::<PretrainFile>(&copy, &[]).unwrap(),
+        loaded
+    );
     let stage = &loaded.config.stages[0];
     assert_eq!(stage.adam_lr, loaded.config.optimizer.adam_lr);
     for (set, code) in [
