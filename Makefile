@@ -72,7 +72,7 @@ docs: provision
 
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then \
-		echo "cargo deny check"; cargo deny check; \
+		echo "cargo deny check bans licenses sources"; cargo deny check bans licenses sources; \
 	else \
 		echo "cargo deny: not installed, not run"; \
 	fi
