@@ -10,4 +10,5 @@ mod golden_logits;
 mod golden_rope;
 mod mds_reader;
 mod mds_writer;
+mod model_files;
 mod model_save;
