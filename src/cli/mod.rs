@@ -16,6 +16,7 @@ pub mod generate;
 pub mod machine;
 pub mod output;
 pub mod program;
+pub mod score;
 pub mod sources;
 pub mod tokenizer;
 pub mod console;

@@ -28,6 +28,8 @@ pub enum Command {
     Train(super::train::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
+    /// Negative log-likelihood of every token of a text, and its perplexity.
+    Score(super::score::Args),
     /// Train a small Llama from nothing on text of this machine and generated documents.
     Pretrain(super::pretrain::Args),
     /// Train a byte-level BPE tokenizer on text found on this machine.
@@ -45,6 +47,7 @@ impl Command {
         match self {
             Self::Train(args) => super::train::run(args),
             Self::Eval(args) => super::eval::run(args),
+            Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),
             Self::TrainTokenizer(args) => super::tokenizer::run(args),
             Self::Generate(args) => super::generate::run(args),

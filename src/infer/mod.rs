@@ -15,6 +15,7 @@ mod int;
 pub mod model_cache;
 pub mod policy;
 pub mod prefill;
+pub mod score;
 
 #[cfg(test)]
 mod tests;

@@ -22,13 +22,13 @@ const MODELS: [&str; 7] = [
     "f16",
 ];
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/llama");
     PathBuf::from(golden).join(name)
 }
 
 /// Input ids and the logits `[T, V]` that transformers computed.
-fn expected(name: &str) -> (Vec<i64>, Tensor) {
+pub(crate) fn expected(name: &str) -> (Vec<i64>, Tensor) {
     let bytes = std::fs::read(folder(name).join("expected.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let ids = file.tensor("input_ids").unwrap();

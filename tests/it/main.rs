@@ -4,6 +4,7 @@
 mod fault_store;
 mod cli_frame;
 mod cli_help;
+mod cli_score;
 mod data_loader;
 mod doctor;
 mod golden_logits;

@@ -1,0 +1,177 @@
+//! Negative log-likelihood of every token of a text, chunk by chunk over a full cache.
+//!
+//! **Invariant:** logits exist for a bounded number of positions at a time, never `T x V`.
+
+use super::cache::RowSpec;
+use super::error::InferError;
+use super::model_cache::ModelCache;
+use super::policy::full::Full;
+use crate::attention::Backend;
+use crate::fault::{AnyFault, Coded, Kind};
+use crate::model::llama::Llama;
+use std::sync::Arc;
+use tch::Tensor;
+
+/// Positions whose logits exist at a time.
+const LOGIT_ROWS: usize = 256;
+
+/// Why a text cannot be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScoreError {
+    /// Nothing to predict.
+    #[error(
+        "{num_ids} token(s) are too few: the first one is not predicted, so at least 2 are needed"
+    )]
+    TooShort {
+        /// Tokens given.
+        num_ids: usize,
+    },
+    /// A token without an embedding row.
+    #[error("token {index} is {id}, outside the model's vocabulary of {vocab_size}")]
+    Token {
+        /// Its place in the text, from 0.
+        index: usize,
+        /// The id.
+        id: i64,
+        /// Embedding rows.
+        vocab_size: usize,
+    },
+    /// The model's answer is no number.
+    #[error("the likelihood of token {index} is not finite")]
+    NotFinite {
+        /// Its place in the text, from 0.
+        index: usize,
+    },
+}
+
+impl Coded for ScoreError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooShort { .. } => "score.too_short",
+            Self::Token { .. } => "score.token",
+            Self::NotFinite { .. } => "num.not_finite",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TooShort { .. } | Self::Token { .. } => Kind::Input,
+            Self::NotFinite { .. } => Kind::Numerical,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::TooShort { .. } => return None,
+            Self::Token { .. } => "tokenize the text with the tokenizer of this model",
+            Self::NotFinite { .. } => "compute in f32, and check that the weights are finite",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// How a text is fed to the model.
+pub struct Scorer<'a> {
+    /// The model.
+    pub llama: &'a Llama,
+    /// The attention kernel.
+    pub backend: Arc<dyn Backend>,
+    /// Tokens per forward call.
+    pub chunk_len: usize,
+}
+
+impl Scorer<'_> {
+    /// Natural-log loss of each token given those before it; the first token has none.
+    ///
+    /// `progress` hears the number of tokens taken in so far.
+    ///
+    /// # Shapes
+    /// `ids`: `T` tokens. Returns `T - 1` numbers.
+    ///
+    /// # Precision
+    /// Log-sum-exp in f32 (f64 for f64 models).
+    ///
+    /// # Errors
+    /// [`ScoreError`], [`InferError::ChunkLen`], or whatever the model or the cache cannot do.
+    pub fn losses(
+        &self,
+        ids: &[i64],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f64>, AnyFault> {
+        self.check(ids)?;
+        let mut cache = self.open_cache(ids.len())?;
+        let mut losses = Vec::with_capacity(ids.len());
+        let mut position = 0;
+        for chunk in ids.chunks(self.chunk_len) {
+            let hidden_tc = self.llama.forward_cached(chunk, position, &mut cache)?;
+            let next = ids.get(position + 1..).unwrap_or_default();
+            let targets = next.get(..chunk.len()).unwrap_or(next);
+            self.append_losses(&hidden_tc, targets, &mut losses);
+            position += chunk.len();
+            progress(position);
+        }
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(before) => Err(ScoreError::NotFinite { index: before + 1 }.into()),
+            None => Ok(losses),
+        }
+    }
+
+    fn check(&self, ids: &[i64]) -> Result<(), AnyFault> {
+        if self.chunk_len == 0 {
+            return Err(InferError::ChunkLen.into());
+        }
+        let num_ids = ids.len();
+        if num_ids < 2 {
+            return Err(ScoreError::TooShort { num_ids }.into());
+        }
+        let vocab_size = self.llama.config().vocab_size;
+        let has_row = |id: i64| usize::try_from(id).is_ok_and(|id| id < vocab_size);
+        match ids.iter().position(|id| !has_row(*id)) {
+            Some(index) => Err(ScoreError::Token {
+                index,
+                id: ids[index],
+                vocab_size,
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    fn open_cache(&self, expected_len: usize) -> Result<ModelCache, InferError> {
+        let shape = self.llama.config().shape;
+        let spec = RowSpec {
+            num_kv_heads: shape.num_kv_heads,
+            head_dim: shape.head_dim,
+            kind: self.llama.kind(),
+            device: self.llama.device(),
+            expected_len,
+            backend: Arc::clone(&self.backend),
+        };
+        ModelCache::open(&Full, shape.num_layers, spec)
+    }
+
+    /// Losses of `targets`, each predicted by the hidden state at the same row.
+    fn append_losses(&self, hidden_tc: &Tensor, targets: &[i64], losses: &mut Vec<f64>) {
+        let _guard = tch::no_grad_guard();
+        let mut first_row = 0;
+        for part in targets.chunks(LOGIT_ROWS) {
+            let targets_t = Tensor::from_slice(part).to_device(self.llama.device());
+            let num_rows = targets_t.numel();
+            let num_rows = i64::try_from(num_rows).unwrap_or(i64::MAX);
+            let logits_tv = self.llama.logits(&hidden_tc.narrow(0, first_row, num_rows));
+            let chosen_t = logits_tv
+                .gather(1, &targets_t.unsqueeze(1), false)
+                .squeeze_dim(1);
+            let losses_t = logits_tv.logsumexp(1, false) - chosen_t;
+            losses.extend(
+                losses_t
+                    .to_kind(tch::Kind::Double)
+                    .iter::<f64>()
+                    .into_iter()
+                    .flatten(),
+            );
+            first_row += num_rows;
+        }
+    }
+}
