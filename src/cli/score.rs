@@ -117,35 +117,43 @@ impl Score {
 /// # Errors
 /// If the model, its tokenizer, the file or the device is unusable.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let device = args.device.resolve()?;
+    let Args {
+        model,
+        file,
+        json,
+        tokens,
+        chunk,
+        device,
+        dtype,
+    } = args;
+    let device = device.resolve()?;
     threads::set_threads(threads::default_threads())?;
     let natural = match device {
         tch::Device::Cpu => Dtype::F32,
         _ => Dtype::Bf16,
     };
-    let kind = args.dtype.map_or(natural, Dtype::from).kind();
-    let ids = if args.tokens {
-        read_ids(&args.file)?
+    let kind = dtype.map_or(natural, Dtype::from).kind();
+    let ids = if tokens {
+        read_ids(&file)?
     } else {
-        read_text(&args)?
+        read_text(&file, &Tokenizer::from_file(&model)?)?
     };
-    let llama = Llama::load(&args.model, kind, device)?;
+    let llama = Llama::load(&model, kind, device)?;
     warn_beyond(ids.len(), llama.config().max_position_embeddings);
     let scorer = Scorer {
         llama: &llama,
         backend: Arc::from(choose::choose("auto", device)?),
-        chunk_len: args.chunk,
+        chunk_len: chunk,
     };
     let bar = ProgressBar::with_draw_target(Some(ids.len() as u64), ProgressDrawTarget::stderr());
     let nll = scorer.losses(&ids, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    print(&Score::new(nll), args.json)
+    print(&Score::new(nll), json)
 }
 
 /// The text's ids, begin-of-text first.
-fn read_text(args: &Args) -> Result<Vec<i64>, AnyFault> {
-    let tokenizer = Tokenizer::from_file(&args.model)?;
-    let ids = tokenizer.encode(&read_utf8(&args.file)?)?;
+fn read_text(file: &Path, tokenizer: &Tokenizer) -> Result<Vec<i64>, AnyFault> {
+    let ids = tokenizer.encode(&read_utf8(file)?)?;
     let begin = std::iter::once(tokenizer.bos());
     Ok(begin.chain(ids).map(i64::from).collect())
 }

@@ -1,7 +1,7 @@
 //! `prulong score`: the numbers of transformers, whatever the chunk; text through the model's tokenizer.
 
 use crate::golden_logits::{expected, folder};
-use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin_cmd;
 use prulong::data::tokenizer::Tokenizer;
 use prulong::model::config::{ModelConfig, WeightDtype};
 use prulong::model::save::SavedModel;
@@ -15,8 +15,7 @@ use tch::Tensor;
 use tempfile::TempDir;
 
 fn score(model: &Path, file: &Path, flags: &[&str]) -> std::process::Output {
-    Command::cargo_bin("prulong")
-        .unwrap()
+    cargo_bin_cmd!("prulong")
         .args(["score", "--device", "cpu", "--model"])
         .args([model, file])
         .args(flags)

@@ -11,6 +11,11 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
+type Shapes = BTreeMap<String, Vec<usize>>;
+type Case = (&'static str, Vec<u8>, &'static str);
+/// Name, what is changed in an intact folder, expected code.
+type Changed<T> = (&'static str, fn(&mut T), &'static str);
+
 /// A model of a few hundred numbers.
 fn config() -> ModelConfig {
     ModelConfig::parse(&config_json().to_string()).unwrap()
@@ -60,9 +65,8 @@ fn folder_with(bytes: &[u8]) -> TempDir {
 
 /// Opening must fail with `code` as an input error that names a path.
 fn check(case: &str, dir: &Path, config: &ModelConfig, code: &str) -> ModelError {
-    let error = match Weights::open(dir, config) {
-        Ok(_) => panic!("{case}: accepted"),
-        Err(error) => error,
+    let Err(error) = Weights::open(dir, config) else {
+        panic!("{case}: accepted");
     };
     assert_eq!(error.code(), code, "{case}: {error:?}");
     assert_eq!(error.kind(), Kind::Input, "{case}");
@@ -85,7 +89,13 @@ fn the_intact_folder_opens() {
 #[test]
 fn each_broken_safetensors_file_has_its_code() {
     let config = config();
-    for (case, bytes, code) in broken_files() {
+    let cases = [
+        foreign_files(),
+        broken_headers(),
+        broken_entries(),
+        broken_ranges(),
+    ];
+    for (case, bytes, code) in cases.concat() {
         let dir = folder_with(&bytes);
         check(case, dir.path(), &config, code);
     }
@@ -95,93 +105,81 @@ fn each_broken_safetensors_file_has_its_code() {
     }
 }
 
-fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+fn foreign_files() -> Vec<Case> {
     let claim = |len: u64| [&len.to_le_bytes()[..], &[b' '; 64]].concat();
-    let one = |entry: &str| file(&format!(r#"{{"a":{entry}}}"#), &[0; 8]);
-    let two = |first: &str, second: &str| {
-        let entry = |name, range| {
-            format!(r#""{name}":{{"dtype":"F32","shape":[1],"data_offsets":[{range}]}}"#)
-        };
-        file(
-            &format!("{{{},{}}}", entry("a", first), entry("b", second)),
-            &[0; 8],
-        )
-    };
-    let shape = |shape: &str| {
-        one(&format!(
-            r#"{{"dtype":"F32","shape":{shape},"data_offsets":[0,8]}}"#
-        ))
-    };
-    let dtype = |dtype: &str| {
-        one(&format!(
-            r#"{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,8]}}"#
-        ))
-    };
-    let range = |range: &str| {
-        one(&format!(
-            r#"{{"dtype":"F32","shape":[2],"data_offsets":{range}}}"#
-        ))
-    };
-    let many: Vec<String> = (0..=100_000)
-        .map(|index| format!(r#""t{index}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#))
-        .collect();
-    let mut huge_header = vec![b' '; (16 << 20) + 16];
-    huge_header[..8].copy_from_slice(&((16_u64 << 20) + 8).to_le_bytes());
-    let twice = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let mut huge = vec![b' '; (16 << 20) + 16];
+    huge[..8].copy_from_slice(&((16_u64 << 20) + 8).to_le_bytes());
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    let page = b"\n<!DOCTYPE html><html><body>Sign in</body></html>";
     vec![
         ("longer than the file", claim(65), "st.header_len"),
         ("2^63", claim(1 << 63), "st.header_len"),
         ("all ones", claim(u64::MAX), "st.header_len"),
-        ("above our cap", huge_header, "st.too_many"),
+        ("above our cap", huge, "st.too_many"),
+        ("pointer", pointer.to_vec(), "st.lfs_pointer"),
+        ("page", page.to_vec(), "st.looks_like_html"),
+    ]
+}
+
+fn broken_headers() -> Vec<Case> {
+    let many: Vec<String> = (0..=100_000)
+        .map(|index| format!(r#""t{index}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    let many = format!("{{{}}}", many.join(","));
+    let deep = format!("{{\"a\":{}", "[".repeat(5000));
+    let binary = [&2_u64.to_le_bytes()[..], b"{\xff"].concat();
+    let text = |header: &str| file(header, &[]);
+    vec![
+        ("too many tensors", text(&many), "st.too_many"),
+        ("not UTF-8", binary, "st.header_text"),
+        ("not JSON", text("{\"a\":"), "st.header_text"),
+        ("leading space", text(" {}"), "st.header_text"),
+        ("a list", text("[]"), "st.header_text"),
+        ("deep nesting", text(&deep), "st.header_text"),
         (
-            "too many tensors",
-            file(&format!("{{{}}}", many.join(",")), &[]),
-            "st.too_many",
+            "metadata of a number",
+            text(r#"{"__metadata__":{"a":1}}"#),
+            "st.metadata",
         ),
         (
-            "not UTF-8",
-            [&2_u64.to_le_bytes()[..], b"{\xff"].concat(),
-            "st.header_text",
+            "metadata list",
+            text(r#"{"__metadata__":[]}"#),
+            "st.metadata",
         ),
-        ("not JSON", file("{\"a\":", &[]), "st.header_text"),
-        ("leading space", file(" {}", &[]), "st.header_text"),
-        ("a list", file("[]", &[]), "st.header_text"),
-        (
-            "deep nesting",
-            file(&format!("{{\"a\":{}", "[".repeat(5000)), &[]),
-            "st.header_text",
-        ),
+    ]
+}
+
+/// A file with one tensor, described by `entry`, and 8 bytes of data.
+fn one(entry: &str) -> Vec<u8> {
+    file(&format!(r#"{{"a":{entry}}}"#), &[0; 8])
+}
+
+fn broken_entries() -> Vec<Case> {
+    let dtype = |dtype| {
+        one(&format!(
+            r#"{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,8]}}"#
+        ))
+    };
+    let shape = |shape| {
+        one(&format!(
+            r#"{{"dtype":"F32","shape":{shape},"data_offsets":[0,8]}}"#
+        ))
+    };
+    let field_twice = r#"{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}"#;
+    let entry = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let tensor_twice = file(&format!(r#"{{"a":{entry},"a":{entry}}}"#), &[0; 4]);
+    vec![
         (
             "missing field",
             one(r#"{"dtype":"F32","shape":[2]}"#),
             "st.header_text",
         ),
-        (
-            "field twice",
-            one(r#"{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}"#),
-            "st.header_text",
-        ),
-        (
-            "tensor twice",
-            file(&format!(r#"{{"a":{twice},"a":{twice}}}"#), &[0; 4]),
-            "st.duplicate_key",
-        ),
+        ("field twice", one(field_twice), "st.header_text"),
+        ("tensor twice", tensor_twice, "st.duplicate_key"),
         ("fp8", dtype("F8_E4M3"), "st.dtype"),
         ("fp4", dtype("F4"), "st.dtype"),
         ("int4", dtype("I4"), "st.dtype"),
         ("int64", dtype("I64"), "st.dtype"),
-        ("reversed", range("[8,0]"), "st.offsets"),
-        ("other length", range("[0,4]"), "st.offsets"),
-        ("one offset", range("[0]"), "st.offsets"),
-        ("negative offset", range("[-8,0]"), "st.offsets"),
-        (
-            "wrapping offset",
-            range("[18446744073709551608,18446744073709551615]"),
-            "st.offsets",
-        ),
-        ("overlap", two("0,4", "0,4"), "st.offsets"),
-        ("hole", two("0,4", "8,12"), "st.offsets"),
-        ("hole at the start", two("4,8", "8,12"), "st.offsets"),
         ("overflow", shape("[4294967296,4294967296]"), "st.shape"),
         (
             "beyond libtorch",
@@ -191,42 +189,35 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("negative size", shape("[-2]"), "st.shape"),
         ("float size", shape("[2.0]"), "st.shape"),
         ("nine dimensions", shape("[1,1,1,1,1,1,1,1,2]"), "st.shape"),
-        (
-            "number in metadata",
-            file(r#"{"__metadata__":{"format":1}}"#, &[]),
-            "st.metadata",
-        ),
-        (
-            "metadata list",
-            file(r#"{"__metadata__":[]}"#, &[]),
-            "st.metadata",
-        ),
-        (
-            "truncated",
-            file(
-                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
-                &[0; 7],
-            ),
-            "st.truncated",
-        ),
-        (
-            "trailing",
-            file(
-                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
-                &[0; 9],
-            ),
-            "st.trailing_bytes",
-        ),
-        (
-            "pointer",
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".to_vec(),
-            "st.lfs_pointer",
-        ),
-        (
-            "page",
-            b"\n<!DOCTYPE html><html><body>Sign in</body></html>".to_vec(),
-            "st.looks_like_html",
-        ),
+    ]
+}
+
+fn broken_ranges() -> Vec<Case> {
+    let range = |range: &str| {
+        one(&format!(
+            r#"{{"dtype":"F32","shape":[2],"data_offsets":{range}}}"#
+        ))
+    };
+    let two = |first, second| {
+        let entry = |name, range| {
+            format!(r#""{name}":{{"dtype":"F32","shape":[1],"data_offsets":[{range}]}}"#)
+        };
+        let header = format!("{{{},{}}}", entry("a", first), entry("b", second));
+        file(&header, &[0; 8])
+    };
+    let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let wrapping = range("[18446744073709551608,18446744073709551615]");
+    vec![
+        ("reversed", range("[8,0]"), "st.offsets"),
+        ("other length", range("[0,4]"), "st.offsets"),
+        ("one offset", range("[0]"), "st.offsets"),
+        ("negative offset", range("[-8,0]"), "st.offsets"),
+        ("wrapping offset", wrapping, "st.offsets"),
+        ("overlap", two("0,4", "0,4"), "st.offsets"),
+        ("hole", two("0,4", "8,12"), "st.offsets"),
+        ("hole at the start", two("4,8", "8,12"), "st.offsets"),
+        ("truncated", file(header, &[0; 7]), "st.truncated"),
+        ("trailing", file(header, &[0; 9]), "st.trailing_bytes"),
     ]
 }
 
@@ -260,8 +251,7 @@ fn a_file_that_shrinks_after_opening_is_an_error_and_no_crash() {
 fn tensors_that_do_not_fit_the_configuration_have_their_codes() {
     let q_proj = "model.layers.0.self_attn.q_proj.weight";
     let gate = "model.layers.0.mlp.gate_proj.weight";
-    type Change = fn(&mut BTreeMap<String, Vec<usize>>);
-    let cases: [(&str, Change, &str); 8] = [
+    let cases: [Changed<Shapes>; 8] = [
         (
             "absent",
             |all| drop(all.remove("model.norm.weight")),
@@ -392,6 +382,24 @@ impl Shards {
         self.index["weight_map"].as_object_mut().unwrap()
     }
 
+    /// Lists `name` in `shard`, or nowhere for null.
+    fn list(&mut self, name: &str, shard: Value) {
+        if shard.is_null() {
+            self.map().shift_remove(name);
+        } else {
+            self.map().insert(name.to_owned(), shard);
+        }
+    }
+
+    fn remove_second(&mut self) {
+        fs::remove_file(self.dir.path().join(SHARDS[1])).unwrap();
+    }
+
+    fn shout_second(&mut self) {
+        let dir = self.dir.path();
+        fs::rename(dir.join(SHARDS[1]), dir.join(SHARDS[1].to_uppercase())).unwrap();
+    }
+
     fn write(&self) {
         self.write_text(&self.index.to_string());
     }
@@ -402,68 +410,39 @@ impl Shards {
 }
 
 #[test]
-fn each_broken_index_has_its_code() {
-    type Change = fn(&mut Shards);
-    let cases: [(&str, Change, &str); 15] = [
-        (
-            "shard gone",
-            |s| fs::remove_file(s.dir.path().join(SHARDS[1])).unwrap(),
-            "index.missing_shard",
-        ),
-        (
-            "other case",
-            |s| {
-                fs::rename(
-                    s.dir.path().join(SHARDS[1]),
-                    s.dir.path().join(SHARDS[1].to_uppercase()),
-                )
-                .unwrap()
-            },
-            "index.case",
-        ),
-        (
-            "parent",
-            |s| drop(s.map().insert("a".into(), json!("../x.safetensors"))),
-            "index.unsafe_name",
-        ),
-        (
-            "absolute",
-            |s| drop(s.map().insert("a".into(), json!("/x.safetensors"))),
-            "index.unsafe_name",
-        ),
-        (
-            "backslash",
-            |s| drop(s.map().insert("a".into(), json!("a\\x.safetensors"))),
-            "index.unsafe_name",
-        ),
-        (
-            "NUL",
-            |s| drop(s.map().insert("a".into(), json!("a\0.safetensors"))),
-            "index.unsafe_name",
-        ),
-        (
-            "dots",
-            |s| drop(s.map().insert("a".into(), json!(".."))),
-            "index.unsafe_name",
-        ),
-        (
-            "empty name",
-            |s| drop(s.map().insert("a".into(), json!(""))),
-            "index.unsafe_name",
-        ),
+fn names_that_could_leave_the_folder_are_refused() {
+    let config = config();
+    for name in ["../x", "/x", "a\\x", "a/x", "a\0", "..", ".", "", "C:x"] {
+        let mut shards = Shards::new(&config);
+        shards.list("a", json!(name));
+        shards.write();
+        check(name, shards.dir.path(), &config, "index.unsafe_name");
+    }
+}
+
+#[test]
+fn shards_that_differ_from_their_index_are_refused() {
+    let config = config();
+    let intact = Shards::new(&config);
+    intact.write();
+    assert!(Weights::open(intact.dir.path(), &config).is_ok());
+    let head = "lm_head.weight";
+    let cases: [Changed<Shards>; 9] = [
+        ("shard gone", Shards::remove_second, "index.missing_shard"),
+        ("other case", Shards::shout_second, "index.case"),
         (
             "invented tensor",
-            |s| drop(s.map().insert("a".into(), json!(SHARDS[0]))),
+            |s| s.list("a", json!(SHARDS[0])),
             "index.not_in_shard",
         ),
         (
             "moved tensor",
-            |s| drop(s.map().insert("lm_head.weight".into(), json!(SHARDS[1]))),
+            |s| s.list("lm_head.weight", json!(SHARDS[1])),
             "index.duplicate_tensor",
         ),
         (
             "unlisted tensor",
-            |s| drop(s.map().shift_remove("lm_head.weight")),
+            |s| s.list("lm_head.weight", Value::Null),
             "index.unlisted",
         ),
         (
@@ -478,38 +457,26 @@ fn each_broken_index_has_its_code() {
         ),
         (
             "no map",
-            |s| drop(s.index.as_object_mut().unwrap().shift_remove("weight_map")),
+            |s| s.index["weight_map"] = Value::Null,
             "index.not_json",
         ),
-        (
-            "numbers",
-            |s| drop(s.map().insert("a".into(), json!(1))),
-            "index.not_json",
-        ),
+        ("numbers", |s| s.list("a", json!(1)), "index.not_json"),
     ];
-    let config = config();
-    let intact = Shards::new(&config);
-    intact.write();
-    assert!(Weights::open(intact.dir.path(), &config).is_ok());
+    assert_eq!(Shards::new(&config).map()[head], SHARDS[0]);
     for (case, change, code) in cases {
         let mut shards = Shards::new(&config);
         change(&mut shards);
         shards.write();
         check(case, shards.dir.path(), &config, code);
     }
-    let shards = Shards::new(&config);
-    shards.write_text(&format!(
-        r#"{{"weight_map": {{"a": "{0}", "a": "{0}"}}}}"#,
-        SHARDS[0]
-    ));
-    check(
-        "listed twice",
-        shards.dir.path(),
-        &config,
-        "index.duplicate_tensor",
-    );
-    shards.write_text("not json");
-    check("text", shards.dir.path(), &config, "index.not_json");
+    let twice = format!(r#"{{"weight_map": {{"a": "{0}", "a": "{0}"}}}}"#, SHARDS[0]);
+    for (case, text, code) in [
+        ("listed twice", twice.as_str(), "index.duplicate_tensor"),
+        ("text", "not json", "index.not_json"),
+    ] {
+        intact.write_text(text);
+        check(case, intact.dir.path(), &config, code);
+    }
 }
 
 /// Every truncation and every flipped bit of a small file: an error with a code, or a header whose ranges lie in the file.
