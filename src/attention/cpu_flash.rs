@@ -11,6 +11,7 @@
 //! ```
 
 use super::{Attended, Backend, InputGrads, Qkv, Visibility, reference::causal_mask, scale};
+use crate::torch::dims::dims;
 use tch::Tensor;
 
 /// The CPU flash kernel.
@@ -25,7 +26,8 @@ struct KernelMask {
 
 impl KernelMask {
     fn new(qkv: Qkv, visibility: Visibility) -> Self {
-        let (t, s) = (qkv.q.size()[1], qkv.k.size()[1]);
+        let [_, t, _, _] = dims(qkv.q);
+        let [_, s, _, _] = dims(qkv.k);
         match visibility {
             Visibility::All => Self {
                 is_causal: false,
@@ -52,8 +54,8 @@ impl KernelMask {
 
 /// `[B, T, K * G, D] -> [G, B * K, T, D]`; a view where the batch is 1.
 fn fold_queries(x: &Tensor, num_kv_heads: i64) -> Tensor {
-    let dims = x.size();
-    let (b, t, group, d) = (dims[0], dims[1], dims[2] / num_kv_heads, dims[3]);
+    let [b, t, num_heads, d] = dims(x);
+    let group = num_heads / num_kv_heads;
     x.view([b, t, num_kv_heads, group, d])
         .permute([3, 0, 2, 1, 4])
         .reshape([group, b * num_kv_heads, t, d])
@@ -61,8 +63,8 @@ fn fold_queries(x: &Tensor, num_kv_heads: i64) -> Tensor {
 
 /// `[G, B * K, T, D] -> [B, T, K * G, D]`.
 fn unfold_queries(x: &Tensor, batch: i64) -> Tensor {
-    let dims = x.size();
-    let (group, num_kv_heads, t, d) = (dims[0], dims[1] / batch, dims[2], dims[3]);
+    let [group, rows, t, d] = dims(x);
+    let num_kv_heads = rows / batch;
     x.view([group, batch, num_kv_heads, t, d])
         .permute([1, 3, 2, 0, 4])
         .reshape([batch, t, num_kv_heads * group, d])
@@ -70,23 +72,22 @@ fn unfold_queries(x: &Tensor, batch: i64) -> Tensor {
 
 /// `[B, S, K, D] -> [G, B * K, S, D]` with stride 0 over the group.
 fn fold_keys(x: &Tensor, group: i64) -> Tensor {
-    let dims = x.size();
-    let folded = x
-        .transpose(1, 2)
-        .reshape([1, dims[0] * dims[2], dims[1], dims[3]]);
+    let [b, s, num_kv_heads, d] = dims(x);
+    let folded = x.transpose(1, 2).reshape([1, b * num_kv_heads, s, d]);
     folded.expand([group, -1, -1, -1], false)
 }
 
 /// Gradients of folded keys, summed over the group: `[G, B * K, S, D] -> [B, S, K, D]`.
 fn unfold_keys(x: &Tensor, like: &Tensor) -> Tensor {
-    let dims = like.size();
-    let summed = if x.size()[0] == 1 {
+    let [b, s, num_kv_heads, d] = dims(like);
+    let [group, _, _, _] = dims(x);
+    let summed = if group == 1 {
         x.squeeze_dim(0)
     } else {
         x.sum_dim_intlist(0, false, None)
     };
     summed
-        .view([dims[0], dims[2], dims[1], dims[3]])
+        .view([b, num_kv_heads, s, d])
         .transpose(1, 2)
         .contiguous()
 }
@@ -97,8 +98,9 @@ impl Backend for CpuFlash {
     }
 
     fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
-        let (batch, num_kv_heads) = (qkv.q.size()[0], qkv.k.size()[2]);
-        let group = qkv.q.size()[2] / num_kv_heads;
+        let [batch, t, num_heads, head_dim] = dims(qkv.q);
+        let [_, _, num_kv_heads, _] = dims(qkv.k);
+        let group = num_heads / num_kv_heads;
         let mask = KernelMask::new(qkv, visibility);
         let (out, lse) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
             &fold_queries(qkv.q, num_kv_heads),
@@ -107,9 +109,8 @@ impl Backend for CpuFlash {
             0.0,
             mask.is_causal,
             mask.additive.as_ref(),
-            scale(qkv.q.size()[3]),
+            scale(head_dim),
         );
-        let t = qkv.q.size()[1];
         let lse = lse
             .reshape([group, batch, num_kv_heads, t])
             .permute([1, 2, 0, 3]);
@@ -127,8 +128,9 @@ impl Backend for CpuFlash {
         attended: &Attended,
         visibility: Visibility,
     ) -> InputGrads {
-        let (batch, num_kv_heads) = (qkv.q.size()[0], qkv.k.size()[2]);
-        let (group, t) = (qkv.q.size()[2] / num_kv_heads, qkv.q.size()[1]);
+        let [batch, t, num_heads, head_dim] = dims(qkv.q);
+        let [_, _, num_kv_heads, _] = dims(qkv.k);
+        let group = num_heads / num_kv_heads;
         let mask = KernelMask::new(qkv, visibility);
         let lse = attended
             .lse
@@ -147,7 +149,7 @@ impl Backend for CpuFlash {
             0.0,
             mask.is_causal,
             mask.additive.as_ref(),
-            scale(qkv.q.size()[3]),
+            scale(head_dim),
         );
         InputGrads {
             dq: unfold_queries(&dq, batch),

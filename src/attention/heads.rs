@@ -1,5 +1,6 @@
 //! Selecting kv heads (with their groups of query heads) and putting results back.
 
+use crate::torch::dims::dims;
 use tch::{Device, Tensor};
 
 /// A subset of a layer's kv heads, ascending.
@@ -60,7 +61,8 @@ impl HeadSet {
     /// `x` must be contiguous.
     pub fn add_into(&self, x: &Tensor, part: &Tensor) {
         let (blocks, tail) = self.blocks(x);
-        let part = part.reshape([tail[0], tail[1], self.index.size()[0], -1]);
+        let [num_heads] = dims(&self.index);
+        let part = part.reshape([tail[0], tail[1], num_heads, -1]);
         let mut blocks = blocks;
         let _ = blocks.index_add_(2, &self.index, &part);
     }
@@ -107,14 +109,10 @@ impl HeadSet {
 /// # Precision
 /// Computed in the wide dtype, stored in the dtype of `x`.
 pub fn scale_heads(x: &Tensor, weights: &Tensor) -> Tensor {
-    let dims = x.size();
-    let num_kv_heads = weights.size()[2];
-    let split = x.reshape([
-        dims[0],
-        dims[1],
-        num_kv_heads,
-        dims[2] / num_kv_heads,
-        dims[3],
-    ]);
-    (split * weights).to_kind(x.kind()).view(dims.as_slice())
+    let [b, t, num_heads, d] = dims(x);
+    let [_, _, num_kv_heads, _, _] = dims(weights);
+    let split = x.reshape([b, t, num_kv_heads, num_heads / num_kv_heads, d]);
+    (split * weights)
+        .to_kind(x.kind())
+        .view([b, t, num_heads, d])
 }

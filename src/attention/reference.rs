@@ -1,6 +1,7 @@
 //! Attention written out: scores, mask, softmax, product. Slow, obvious, any float dtype: the oracle.
 
 use super::{Attended, Backend, InputGrads, Qkv, Visibility, scale, wide};
+use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
 /// Plain matrix products over the whole score matrix. Statistics in f32 (f64 for f64 inputs).
@@ -18,9 +19,9 @@ fn grouped(x: &Tensor, num_kv_heads: i64) -> Tensor {
 
 /// `[B, K, G, T, D] -> [B, T, K * G, D]`.
 fn ungrouped(x: &Tensor) -> Tensor {
-    let dims = x.size();
+    let [b, num_kv_heads, group, t, d] = dims(x);
     x.permute([0, 3, 1, 2, 4])
-        .reshape([dims[0], dims[3], dims[1] * dims[2], dims[4]])
+        .reshape([b, t, num_kv_heads * group, d])
 }
 
 /// Causal mask aligned at the bottom right, `[T, S]`, true = visible.
@@ -33,11 +34,11 @@ pub fn causal_mask(num_queries: i64, num_keys: i64, device: tch::Device) -> Tens
 
 /// Scaled scores `[B, K, G, T, S]` with hidden keys at minus infinity.
 fn scores(qkv: Qkv, visibility: Visibility) -> Tensor {
-    let num_kv_heads = qkv.k.size()[2];
+    let [_, t, _, head_dim] = dims(qkv.q);
+    let [_, s, num_kv_heads, _] = dims(qkv.k);
     let q = grouped(qkv.q, num_kv_heads);
     let k = grouped(qkv.k, num_kv_heads);
-    let scores = q.matmul(&k.transpose(-2, -1)) * scale(qkv.q.size()[3]);
-    let (t, s) = (qkv.q.size()[1], qkv.k.size()[1]);
+    let scores = q.matmul(&k.transpose(-2, -1)) * scale(head_dim);
     let mask = match visibility {
         Visibility::All => return scores,
         Visibility::Causal => causal_mask(t, s, qkv.q.device()),
@@ -52,11 +53,10 @@ impl Backend for Reference {
     }
 
     fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
+        let [_, _, num_kv_heads, _] = dims(qkv.v);
         let scores = scores(qkv, visibility);
         let lse = scores.logsumexp([-1], true);
-        let out = (scores - &lse)
-            .exp()
-            .matmul(&grouped(qkv.v, qkv.v.size()[2]));
+        let out = (scores - &lse).exp().matmul(&grouped(qkv.v, num_kv_heads));
         let lse = lse.squeeze_dim(-1).flatten(1, 2);
         Attended {
             out: ungrouped(&out).to_kind(qkv.q.kind()),
@@ -71,10 +71,9 @@ impl Backend for Reference {
         attended: &Attended,
         visibility: Visibility,
     ) -> InputGrads {
-        let num_kv_heads = qkv.k.size()[2];
         let scores = scores(qkv, visibility);
-        let dims = scores.size();
-        let lse = attended.lse.view([dims[0], dims[1], dims[2], dims[3], 1]);
+        let [b, num_kv_heads, group, t, _] = dims(&scores);
+        let lse = attended.lse.view([b, num_kv_heads, group, t, 1]);
         let p = (scores - lse).exp();
         let dout = grouped(dout, num_kv_heads);
         let (q, k, v) = (
@@ -82,8 +81,9 @@ impl Backend for Reference {
             grouped(qkv.k, num_kv_heads),
             grouped(qkv.v, num_kv_heads),
         );
+        let [_, _, _, head_dim] = dims(qkv.q);
         let d = (&dout * grouped(&attended.out, num_kv_heads)).sum_dim_intlist(-1, true, None);
-        let ds = (dout.matmul(&v.transpose(-2, -1)) - d) * &p * scale(qkv.q.size()[3]);
+        let ds = (dout.matmul(&v.transpose(-2, -1)) - d) * &p * scale(head_dim);
         let over_group =
             |x: Tensor| ungrouped(&x.sum_dim_intlist(2, true, None)).to_kind(qkv.k.kind());
         InputGrads {

@@ -8,6 +8,7 @@
 
 use super::{Attended, Backend, InputGrads, Qkv, Visibility, wide};
 use crate::span::Span;
+use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
 /// Tiles aim at this many queries: enough for the matrix products, little waste on masked keys.
@@ -106,7 +107,7 @@ impl Tiling {
 
     /// The inverse of [`Self::lse_tiles`]: `[B * count, H, tile] -> [B, H, len - start]`.
     fn rows_of_lse(&self, lse: &Tensor, batch: i64) -> Tensor {
-        let heads = lse.size()[1];
+        let [_, heads, _] = dims(lse);
         let tiles = lse
             .view([batch, self.count, heads, self.tile])
             .transpose(1, 2);
@@ -169,7 +170,7 @@ impl Tiling {
 /// # Precision
 /// That of `backend`.
 pub fn forward(backend: &dyn Backend, qkv: Qkv, span: &Span) -> Attended {
-    let len = qkv.q.size()[1];
+    let [batch, len, _, _] = dims(qkv.q);
     let Some(tiling) = Tiling::new(span, len) else {
         return backend.forward(qkv, Visibility::Causal);
     };
@@ -192,7 +193,6 @@ pub fn forward(backend: &dyn Backend, qkv: Qkv, span: &Span) -> Attended {
         },
         Visibility::Masked(&mask),
     );
-    let batch = qkv.q.size()[0];
     Attended {
         out: Tensor::cat(&[dense.out, tiling.rows_of_tiles(&tiled.out, batch)], 1),
         lse: Tensor::cat(&[dense.lse, tiling.rows_of_lse(&tiled.lse, batch)], 2),
@@ -213,7 +213,7 @@ pub fn backward(
     attended: &Attended,
     span: &Span,
 ) -> InputGrads {
-    let len = qkv.q.size()[1];
+    let [batch, len, _, _] = dims(qkv.q);
     let Some(tiling) = Tiling::new(span, len) else {
         return backend.backward(dout, qkv, attended, Visibility::Causal);
     };
@@ -234,7 +234,6 @@ pub fn backward(
         &saved,
         Visibility::Masked(&mask),
     );
-    let batch = qkv.q.size()[0];
     InputGrads {
         dq: Tensor::cat(&[dense.dq, tiling.rows_of_tiles(&grads.dq, batch)], 1),
         dk: key_grads(qkv.k, &dense.dk, &grads.dk, &tiling),

@@ -6,6 +6,7 @@ use super::reference::Reference;
 use super::testing::{CPU, assert_close, autograd, leaf, normal, relative_error};
 use super::{Backend, Qkv, Visibility, cpu_flash::CpuFlash, merge, streaming};
 use crate::span::Span;
+use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
 /// q, k, v in f64 for `[B, T, K * G, D]` queries and `[B, S, K, D]` keys.
@@ -125,8 +126,9 @@ fn cpu_flash_in_low_precision_stays_within_twice_the_naive_error() {
 
 /// [`naive`] with every intermediate in `kind`.
 fn naive_in(kind: Kind, qkv: Qkv, mask: &Tensor) -> Tensor {
-    let heads = qkv.q.size()[2];
-    let group = heads / qkv.k.size()[2];
+    let [_, _, heads, _] = dims(qkv.q);
+    let [_, _, num_kv_heads, _] = dims(qkv.k);
+    let group = heads / num_kv_heads;
     let outputs: Vec<Tensor> = (0..heads)
         .map(|head| {
             let (k, v) = (qkv.k.select(2, head / group), qkv.v.select(2, head / group));
@@ -213,10 +215,11 @@ fn streaming_equals_the_dense_mask_forward_and_backward() {
 fn mixed_oracle(x: &[Tensor; 3], z: &[f64], span: &Span, dout: &Tensor) -> (Tensor, Vec<Tensor>) {
     let leaves = [leaf(&x[0]), leaf(&x[1]), leaf(&x[2])];
     let z = leaf(&Tensor::from_slice(z));
-    let t = x[0].size()[1];
+    let [_, t, num_heads, _] = dims(&x[0]);
+    let [_, _, num_kv_heads, _] = dims(&x[1]);
     let full = naive(of(&leaves), &super::reference::causal_mask(t, t, CPU));
     let stream = naive(of(&leaves), &streaming::dense_mask(span, t as usize));
-    let group = x[0].size()[2] / x[1].size()[2];
+    let group = num_heads / num_kv_heads;
     let share = z
         .repeat_interleave_self_int(group, 0, None)
         .view([1, 1, -1, 1]);

@@ -7,6 +7,7 @@ use super::int::{to_i64, to_u64, to_usize};
 use super::policy::{HeadGroup, Policy};
 use crate::fault::AnyFault;
 use crate::model::kv::KvCache;
+use crate::torch::dims::dims;
 use tch::Tensor;
 
 /// The caches of one sequence under one policy.
@@ -100,7 +101,8 @@ impl KvCache for ModelCache {
         v_tkd: &Tensor,
     ) -> Result<Tensor, AnyFault> {
         self.check(layer, q_thd, k_tkd)?;
-        let group_size = to_usize(q_thd.size()[1]) / self.spec.num_kv_heads;
+        let [num_rows, num_heads, _] = dims(q_thd);
+        let group_size = to_usize(num_heads) / self.spec.num_kv_heads;
         let mut first = 0;
         let mut outputs = Vec::new();
         let (mut held, mut allocated) = (0, 0);
@@ -121,7 +123,7 @@ impl KvCache for ModelCache {
             allocated += group.cache.allocated();
             first += group.num_kv_heads;
         }
-        self.seen[layer] += to_usize(q_thd.size()[0]);
+        self.seen[layer] += to_usize(num_rows);
         self.counter.record(layer, held, allocated);
         if outputs.len() == 1 {
             return Ok(outputs.swap_remove(0));

@@ -17,6 +17,7 @@ use crate::attention::Qkv;
 use crate::attention::gated::{GatedAttention, Wanted};
 use crate::attention::packed::{Documents, PackedBranches};
 use crate::shape::AttentionShape;
+use crate::torch::dims::dims;
 use tch::Tensor;
 
 /// One value per weight of a layer, in checkpoint order.
@@ -115,7 +116,8 @@ pub(super) fn project(
     shape: &AttentionShape,
     h: &Tensor,
 ) -> (Tensor, Tensor, Tensor) {
-    let split = |x: Tensor| x.view([h.size()[0], -1, i64::try_from(shape.head_dim).unwrap_or(0)]);
+    let [t, _] = dims(h);
+    let split = |x: Tensor| x.view([t, -1, i64::try_from(shape.head_dim).unwrap_or(0)]);
     (
         split(linear::forward(h, &weights.q)),
         split(linear::forward(h, &weights.k)),

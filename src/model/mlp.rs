@@ -4,6 +4,7 @@
 
 use super::block::{LayerGrads, LayerWeights};
 use super::{linear, norm};
+use crate::torch::dims::dims;
 use tch::Tensor;
 
 /// Sizes the feed-forward needs.
@@ -90,7 +91,7 @@ fn backward_chunk(
 
 /// Views of at most `len` rows.
 fn chunks(x: &Tensor, len: i64) -> impl Iterator<Item = Tensor> {
-    let rows = x.size()[0];
+    let [rows, _] = dims(x);
     let len = len.max(1);
     (0..rows)
         .step_by(usize::try_from(len).unwrap_or(1))

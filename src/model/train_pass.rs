@@ -16,6 +16,7 @@ use super::rotation::Rotation;
 use crate::attention::gated::{GatedAttention, Wanted};
 use crate::attention::packed::Documents;
 use crate::attention::wide;
+use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
 /// Tokens of one micro-batch.
@@ -242,7 +243,8 @@ impl TrainPass<'_> {
 /// Adds the rows of `dx` `[T, C]` to the embeddings of `ids` `[T]`.
 fn add_embedding_grad(grad: &mut Tensor, dx: &Tensor, ids: &Tensor) {
     let dx = dx.to_kind(grad.kind());
-    let rows = Tensor::embedding_dense_backward(&dx, ids, grad.size()[0], -1, false);
+    let [vocab_size, _] = dims(grad);
+    let rows = Tensor::embedding_dense_backward(&dx, ids, vocab_size, -1, false);
     let _ = grad.g_add_(&rows);
 }
 

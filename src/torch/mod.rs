@@ -12,6 +12,7 @@ pub mod error;
 
 pub mod abi;
 pub mod cuda;
+pub mod dims;
 pub mod dtype;
 pub mod host;
 pub mod shim;

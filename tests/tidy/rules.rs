@@ -40,7 +40,8 @@ const WITHOUT_TORCH: [&str; 8] = [
 const WITHOUT_CLOCK: [&str; 3] = ["attention", "gate", "model"];
 
 /// Calls that are nowhere right, and why.
-const FORBIDDEN: [(&str, &str); 12] = [
+const FORBIDDEN: [(&str, &str); 13] = [
+    (".size()[", "name the shape by destructuring it"),
     ("bernoulli", "random numbers come from `random`"),
     ("manual_seed", "random numbers come from `random`"),
     ("multinomial", "random numbers come from `random`"),
@@ -240,7 +241,7 @@ pub(crate) fn re_exports(file: &SourceFile) -> Vec<String> {
 #[test]
 fn every_rule_fires_on_its_violation() {
     type Rule = fn(&SourceFile) -> Vec<String>;
-    let cases: [(Rule, &str, &str); 13] = [
+    let cases: [(Rule, &str, &str); 14] = [
         (header, "src/span.rs", "use std::fmt;"),
         (length, "src/span.rs", &"x\n".repeat(401)),
         (homes, "src/model/llama.rs", "use tokenizers::Tokenizer;"),
@@ -257,6 +258,7 @@ fn every_rule_fires_on_its_violation() {
             "src/gate/noise.rs",
             "let u = Tensor::rand([2], options);",
         ),
+        (forbidden, "src/model/llama.rs", "let t = q.size()[1];"),
         (
             forbidden,
             "src/attention/full.rs",

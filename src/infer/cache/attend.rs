@@ -5,6 +5,7 @@
 
 use crate::attention::{Attended, Backend, Qkv, Visibility, merge};
 use crate::infer::int::{to_i64, to_usize, triangle};
+use crate::torch::dims::dims;
 use tch::Tensor;
 
 /// Attends causally, the last query seeing every row (bottom-right aligned).
@@ -18,8 +19,9 @@ pub(super) fn causal(
     k_skd: &Tensor,
     v_skd: &Tensor,
 ) -> Tensor {
-    let num_queries = q_thd.size()[0];
-    let before = k_skd.size()[0] - num_queries;
+    let [num_queries, _, _] = dims(q_thd);
+    let [num_rows, _, _] = dims(k_skd);
+    let before = num_rows - num_queries;
     let part = |start: i64, len: i64, visibility: Visibility| {
         let (k, v) = (k_skd.narrow(0, start, len), v_skd.narrow(0, start, len));
         attended(backend, q_thd, &k, &v, visibility)
@@ -71,14 +73,15 @@ fn attended(
 /// # Shapes
 /// `q_thd`: `[T, H, D]`. `k_skd`: `[S, K, D]`.
 pub(super) fn causal_pairs(q_thd: &Tensor, k_skd: &Tensor) -> u64 {
-    let (num_queries, num_rows) = (to_usize(q_thd.size()[0]), to_usize(k_skd.size()[0]));
+    let (num_queries, num_rows) = (row_count(q_thd), row_count(k_skd));
     let before = (num_rows - num_queries) as u64;
     before * num_queries as u64 + triangle(num_queries)
 }
 
 /// Rows of a `[T, K, D]` tensor.
 pub(super) fn row_count(rows_tkd: &Tensor) -> usize {
-    to_usize(rows_tkd.size()[0])
+    let [num_rows, _, _] = dims(rows_tkd);
+    to_usize(num_rows)
 }
 
 /// Puts the outputs of consecutive query blocks, `[T, H, D]` each, together again.
