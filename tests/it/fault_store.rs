@@ -210,7 +210,7 @@ impl Victim {
     }
 }
 
-fn wait_until(mut is_true: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_true() {
         assert!(
