@@ -4,7 +4,7 @@
 //! identity of the run, and its own digest. It is written beside its final place, synced, read back, renamed into place and
 //! synced again, so that a kill or a power cut leaves either the whole of it or none.
 //!
-//! Start reading at [`store`] (publish, recover, rotate), then [`manifest`] (what is verified) and [`durable`] (the only
+//! Start reading at [`store`] (publish, recover), then [`manifest`] (what is verified) and [`durable`] (the only
 //! place that syncs and renames). [`state`] turns named tensors into the bytes of one file.
 //!
 //! # Decisions
@@ -24,6 +24,7 @@ pub mod manifest;
 mod publish;
 pub mod state;
 pub mod store;
+mod upkeep;
 mod verify;
 
 #[cfg(test)]

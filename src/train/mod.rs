@@ -13,6 +13,7 @@ pub mod pretrain_loop;
 pub mod pretrain_step;
 pub mod reduction;
 pub mod run_dir;
+pub mod run_dir_error;
 pub mod run_io;
 pub mod save;
 pub mod signal;
