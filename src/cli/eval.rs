@@ -1,8 +1,8 @@
 //! `prulong eval`.
 
+use super::compute::{Compute, ComputeArgs};
 use super::output::{self, Output};
 use super::sources::{SourceSpec, open_sources};
-use crate::attention::{Backend, choose};
 use crate::data::mds::dataset::{Dataset, ReadOptions};
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::tokenizer::Tokenizer;
@@ -11,9 +11,10 @@ use crate::eval::evaluate::Evaluation;
 use crate::eval::haystack::Haystack;
 use crate::eval::haystack::documents::HeldOutDocuments;
 use crate::eval::haystack::rows::PackedRows;
+use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
 use crate::eval::method::{Method, MethodKind, MethodPlan, Streaming};
 use crate::eval::results::{
-    MethodResult, ModelIdentity, Provenance, Results, SCHEMA,
+    MachineIdentity, MethodResult, ModelIdentity, Provenance, Results, SCHEMA, Settings,
 };
 use crate::eval::table;
 use crate::eval::task::Item;
@@ -22,10 +23,9 @@ use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
-use crate::model::weights::{self, Weights};
+use crate::model::weights::Weights;
 use crate::span::{Span, StreamingRule};
-use crate::torch::device::{self, DeviceRequest};
-use crate::torch::dtype::Dtype;
+use crate::torch::device;
 use crate::torch::{abi, threads};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,12 @@ pub struct Args {
     task: TaskName,
 
     /// Lengths of prompt and answer together, in tokens.
-    #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "512,1024")]
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "512,1024"
+    )]
     lengths: Vec<usize>,
 
     /// Number of depths at which facts are hidden, from the start of the text to its end.
@@ -61,6 +66,14 @@ pub struct Args {
     /// Tokens per prefill chunk.
     #[arg(long, value_name = "TOKENS", default_value_t = 256)]
     chunk: usize,
+
+    /// Mask to test: a `head_mask.safetensors`, or the folder that holds it.
+    #[arg(long, value_name = "PATH")]
+    mask: Option<PathBuf>,
+
+    /// Also run that many random masks with as many retrieval heads as the mask has.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "mask")]
+    random_masks: usize,
 
     /// Also run with every head streaming.
     #[arg(long)]
@@ -77,7 +90,7 @@ pub struct Args {
     seed: u64,
 
     #[command(flatten)]
-    machine: MachineArgs,
+    compute: ComputeArgs,
 
     /// Print the results as JSON instead of a table.
     #[arg(long)]
@@ -99,15 +112,15 @@ pub struct Args {
 /// How streaming heads stream.
 #[derive(clap::Args, Debug)]
 struct StreamingArgs {
-    /// What a streaming head sees of a chunk.
+    /// What a streaming head sees of a chunk; the mask file's rule, else `sliding`, unless named.
     #[arg(long, value_enum)]
     rule: Option<RuleName>,
 
-    /// Leading tokens a streaming head always sees.
+    /// Leading tokens a streaming head always sees; the mask file's unless named.
     #[arg(long, value_name = "TOKENS")]
     sink: Option<usize>,
 
-    /// Most recent tokens a streaming head sees, the query's own included.
+    /// Most recent tokens a streaming head sees, the query's own included; the mask file's unless named.
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
 }
@@ -129,22 +142,6 @@ struct TextArgs {
     data: Option<PathBuf>,
 }
 
-/// What to compute on.
-#[derive(clap::Args, Debug)]
-struct MachineArgs {
-    /// Device: `auto`, `cpu`, `cuda` or `cuda:INDEX`.
-    #[arg(long, default_value = "auto")]
-    device: DeviceRequest,
-
-    /// Dtype of weights, activations and caches: f32 on the CPU and bf16 elsewhere unless named.
-    #[arg(long, value_enum)]
-    dtype: Option<DtypeName>,
-
-    /// Threads of one operator: all cores unless named.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-}
-
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 enum TaskName {
     /// One fact in held-out text, asked for at the end.
@@ -161,16 +158,6 @@ enum RuleName {
     FrozenPrompt,
 }
 
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum DtypeName {
-    /// 32-bit float.
-    F32,
-    /// Brain float.
-    Bf16,
-    /// 64-bit float.
-    F64,
-}
-
 impl From<RuleName> for StreamingRule {
     fn from(name: RuleName) -> Self {
         match name {
@@ -179,23 +166,6 @@ impl From<RuleName> for StreamingRule {
             RuleName::FrozenPrompt => Self::FrozenPrompt,
         }
     }
-}
-
-impl From<DtypeName> for Dtype {
-    fn from(name: DtypeName) -> Self {
-        match name {
-            DtypeName::F32 => Self::F32,
-            DtypeName::Bf16 => Self::Bf16,
-            DtypeName::F64 => Self::F64,
-        }
-    }
-}
-
-/// What is computed on, chosen once.
-struct Machine {
-    device: tch::Device,
-    dtype: Dtype,
-    backend: Arc<dyn Backend>,
 }
 
 /// A model on its machine.
@@ -209,20 +179,35 @@ struct Subject {
 ///
 /// # Errors
 /// If the model, the text or a setting is unusable, or with `--fail-under` if the score is not reached.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a subcommand owns its arguments"
+)]
 pub fn run(args: Args) -> Result<(), AnyFault> {
     check(&args)?;
-    let machine = Machine::choose(&args.machine)?;
+    let machine = args.compute.choose()?;
     let config = ModelConfig::load(&args.model)?;
-    let plan = method_plan(&args)?;
+    let weights_sha256 = Weights::open(&args.model, &config)?.base_sha256(&config)?;
+    let mask = mask_under_test(&args, &config, &weights_sha256)?;
+    let plan = method_plan(&args, mask.as_ref())?;
     let methods = plan.methods(&config.shape)?;
-    let mut subject = Subject::load(&args.model, &config, &machine)?;
+    let mut subject = Subject::load(&args.model, weights_sha256, &machine)?;
     let haystack = args.text.open(&subject.tokenizer)?;
     let task = recall_plan(&args);
     let items = task.items(&*haystack, &subject.tokenizer)?;
     let evaluated = evaluate(&args, &machine, &mut subject, &methods, &items)?;
     let results = Results {
         schema: SCHEMA,
-        provenance: provenance(&args, &plan, &machine, subject.identity, &*haystack),
+        provenance: Provenance {
+            version: env!("CARGO_PKG_VERSION"),
+            settings: settings(&args, &task),
+            streaming: plan.streaming,
+            model: subject.identity,
+            mask: mask.as_ref().map(|mask| mask.identity.clone()),
+            haystack: haystack.identity(),
+            machine: machine_identity(&machine),
+            warnings: mask.map(|mask| mask.warnings).unwrap_or_default(),
+        },
         methods: evaluated,
     };
     if let Some(path) = &args.output {
@@ -234,14 +219,16 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
 }
 
 fn check(args: &Args) -> Result<(), EvalError> {
-    let counts = [("--depths", args.depths), ("--items", args.items), ("--chunk", args.chunk)];
+    let counts = [
+        ("--depths", args.depths),
+        ("--items", args.items),
+        ("--chunk", args.chunk),
+    ];
     if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
         return Err(EvalError::Zero { setting });
     }
     match &args.output {
-        Some(path) if path.exists() && !args.force => {
-            Err(EvalError::Exists { path: path.clone() })
-        }
+        Some(path) if path.exists() && !args.force => Err(EvalError::Exists { path: path.clone() }),
         _ => Ok(()),
     }
 }
@@ -261,53 +248,52 @@ impl TextArgs {
     }
 }
 
-impl Machine {
-    fn choose(args: &MachineArgs) -> Result<Self, AnyFault> {
-        let choice = args.device.choose()?;
-        threads::set_threads(args.threads.unwrap_or_else(threads::default_threads))?;
-        let natural = match choice.device {
-            tch::Device::Cpu => Dtype::F32,
-            _ => Dtype::Bf16,
-        };
-        Ok(Self {
-            device: choice.device,
-            dtype: args.dtype.map_or(natural, Dtype::from),
-            backend: Arc::from(choose::choose("auto", choice.device)?),
-        })
-    }
-}
-
 impl Subject {
-    fn load(dir: &Path, config: &ModelConfig, machine: &Machine) -> Result<Self, AnyFault> {
+    fn load(dir: &Path, weights_sha256: String, machine: &Compute) -> Result<Self, AnyFault> {
         let tokenizer = Tokenizer::from_file(dir)?;
-        tokenizer.check_embedding_rows(config.vocab_size)?;
-        let weights_sha256 = Weights::open(dir, config)?.base_sha256(config)?;
-        let tensors = weights::load_all(dir, config, machine.dtype.kind(), machine.device)?;
+        let llama = Llama::load(dir, machine.dtype.kind(), machine.device)?;
+        tokenizer.check_embedding_rows(llama.config().vocab_size)?;
         Ok(Self {
-            llama: Llama::from_tensors(config.clone(), tensors)?,
             identity: ModelIdentity {
                 name: name_of(dir),
-                arch_sha256: arch_facts(config).fingerprint(),
+                arch_sha256: arch_facts(llama.config()).fingerprint(),
                 weights_sha256,
                 tokenizer_blake3: tokenizer.fingerprint().to_owned(),
             },
             tokenizer: Arc::new(tokenizer),
+            llama,
         })
     }
 }
 
-fn method_plan(args: &Args) -> Result<MethodPlan, AnyFault> {
+fn mask_under_test(
+    args: &Args,
+    config: &ModelConfig,
+    weights_sha256: &str,
+) -> Result<Option<MaskUnderTest>, AnyFault> {
+    let overrides = Overrides {
+        sink_len: args.streaming.sink,
+        window_len: args.streaming.window,
+        rule: args.streaming.rule.map(StreamingRule::from),
+    };
+    let load =
+        |path: &PathBuf| mask_file::load(path, &arch_facts(config), weights_sha256, overrides);
+    args.mask.as_ref().map(load).transpose()
+}
+
+fn method_plan(args: &Args, mask: Option<&MaskUnderTest>) -> Result<MethodPlan, AnyFault> {
     let StreamingArgs { rule, sink, window } = &args.streaming;
-    let streaming = match (sink, window) {
-        (Some(sink), Some(window)) => Some(Streaming {
+    let streaming = match (mask, sink, window) {
+        (Some(mask), ..) => Some(mask.streaming),
+        (None, Some(sink), Some(window)) => Some(Streaming {
             span: Span::new(*sink, *window, 1)?,
             rule: rule.map_or(StreamingRule::Sliding, StreamingRule::from),
         }),
         _ => None,
     };
     Ok(MethodPlan {
-        mask: None,
-        num_random: 0,
+        mask: mask.map(|mask| mask.mask.clone()),
+        num_random: args.random_masks,
         all_streaming: args.all_streaming,
         streaming,
         seed: args.seed,
@@ -327,7 +313,7 @@ fn recall_plan(args: &Args) -> RecallPlan {
 
 fn evaluate(
     args: &Args,
-    machine: &Machine,
+    machine: &Compute,
     subject: &mut Subject,
     methods: &[Method],
     items: &[Item],
@@ -353,32 +339,24 @@ fn evaluate(
     results
 }
 
-fn provenance(
-    args: &Args,
-    plan: &MethodPlan,
-    machine: &Machine,
-    model: ModelIdentity,
-    haystack: &dyn Haystack,
-) -> Provenance {
-    let task = recall_plan(args);
-    Provenance {
-        version: env!("CARGO_PKG_VERSION"),
-        libtorch: abi::release(abi::loaded_version()),
+fn settings(args: &Args, task: &RecallPlan) -> Settings {
+    Settings {
         task: recall::NAME,
         seed: args.seed,
         lengths: args.lengths.clone(),
         depths: (0..args.depths).map(|index| task.depth(index)).collect(),
         items_per_cell: args.items,
         chunk_len: args.chunk,
-        streaming: plan.streaming,
-        model,
-        mask: None,
-        haystack: haystack.identity(),
+    }
+}
+
+fn machine_identity(machine: &Compute) -> MachineIdentity {
+    MachineIdentity {
+        libtorch: abi::release(abi::loaded_version()),
         dtype: machine.dtype.name().to_owned(),
         device: device::name(machine.device),
         backend: machine.backend.name(),
         num_threads: threads::threads(),
-        warnings: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod eval;
 pub mod failure;
 pub mod generate;
 pub mod machine;
+pub mod compute;
 pub mod output;
 pub mod program;
 pub mod score;

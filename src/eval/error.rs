@@ -18,7 +18,9 @@ pub enum EvalError {
         remedy: &'static str,
     },
     /// A length too short for needle and question.
-    #[error("a length of {length} tokens has no room for text beside the {needed} of needle, question and answer")]
+    #[error(
+        "a length of {length} tokens has no room for text beside the {needed} of needle, question and answer"
+    )]
     TooShort {
         /// The length asked for, in tokens.
         length: usize,
@@ -56,7 +58,9 @@ pub enum EvalError {
         remedy: &'static str,
     },
     /// The mask was made for a model of another layout.
-    #[error("the mask covers {mask_layers} x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}")]
+    #[error(
+        "the mask covers {mask_layers} x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}"
+    )]
     Mask {
         /// Layers of the mask.
         mask_layers: usize,
@@ -76,6 +80,15 @@ pub enum EvalError {
         counted: String,
         /// Footprint and peak as predicted.
         formula: String,
+    },
+    /// A mask file could not be read.
+    #[error("cannot read the mask {}", path.display())]
+    ReadMask {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: std::io::Error,
     },
     /// A result file could not be written.
     #[error("cannot write {}", path.display())]
@@ -115,6 +128,7 @@ impl Coded for EvalError {
             Self::Missing { .. } => "eval.missing",
             Self::Mask { .. } => "mask.shape",
             Self::Footprint { .. } => "eval.footprint",
+            Self::ReadMask { .. } => "mask.read",
             Self::Write { .. } => "eval.write",
             Self::Exists { .. } => "eval.exists",
             Self::Under { .. } => "eval.fail_under",
@@ -141,6 +155,9 @@ impl Coded for EvalError {
             Self::Rows(error) => error.hint(),
             Self::Missing { remedy, .. } | Self::NoHaystack { remedy, .. } => {
                 Some((*remedy).into())
+            }
+            Self::ReadMask { .. } => {
+                Some("pass the head_mask.safetensors that `prulong export-mask` wrote".into())
             }
             Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),
             Self::Footprint { .. } => Some("this is a defect of prulong; please report it".into()),

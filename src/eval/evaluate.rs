@@ -156,7 +156,10 @@ impl Evaluation<'_> {
             Some((_, streaming)) => (streaming.span, streaming.rule),
             None => (Span::new(0, 1, 1)?, StreamingRule::Sliding),
         };
-        let num_heads = method.mask.as_ref().map_or(1, |(mask, _)| mask.flags().len());
+        let num_heads = method
+            .mask
+            .as_ref()
+            .map_or(1, |(mask, _)| mask.flags().len());
         Ok(predict(&HeadMaskCase {
             workload,
             span,

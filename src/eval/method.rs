@@ -101,7 +101,9 @@ impl Method {
 
     /// Streaming kv heads of the whole model.
     pub fn num_streaming(&self) -> usize {
-        self.mask.as_ref().map_or(0, |(mask, _)| mask.num_streaming())
+        self.mask
+            .as_ref()
+            .map_or(0, |(mask, _)| mask.num_streaming())
     }
 }
 
@@ -127,7 +129,12 @@ impl MethodPlan {
             let mask = self.random_mask(shape, number)?;
             let kind = MethodKind::Random;
             let name = format!("{}-{number}", kind.name());
-            methods.push(Method::masked(kind, name, mask, self.streaming("--random-masks")?));
+            methods.push(Method::masked(
+                kind,
+                name,
+                mask,
+                self.streaming("--random-masks")?,
+            ));
         }
         if self.all_streaming {
             let kind = MethodKind::AllStreaming;
@@ -210,7 +217,10 @@ mod tests {
         let names: Vec<_> = methods.iter().map(|method| method.name.as_str()).collect();
         assert_eq!(names[..3], ["full", "mask", "random-1"]);
         assert_eq!(names[7], "all-streaming");
-        let random: Vec<_> = methods[2..7].iter().map(|m| m.mask.clone().unwrap().0).collect();
+        let random: Vec<_> = methods[2..7]
+            .iter()
+            .map(|m| m.mask.clone().unwrap().0)
+            .collect();
         assert!(random.iter().all(|mask| mask.num_retrieval() == 5));
         assert!(random.windows(2).all(|pair| pair[0] != pair[1]));
         assert_eq!(methods[7].num_streaming(), 16);

@@ -9,6 +9,7 @@
 pub mod error;
 pub mod evaluate;
 pub mod haystack;
+pub mod mask_file;
 pub mod method;
 pub mod metric;
 pub mod results;

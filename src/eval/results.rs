@@ -30,8 +30,25 @@ pub struct Results {
 pub struct Provenance {
     /// Version of this program.
     pub version: &'static str,
-    /// Version of libtorch.
-    pub libtorch: String,
+    /// What was asked.
+    pub settings: Settings,
+    /// Sink, window and rule of streaming heads; nothing if no method streams.
+    pub streaming: Option<Streaming>,
+    /// The model.
+    pub model: ModelIdentity,
+    /// The mask under test.
+    pub mask: Option<MaskIdentity>,
+    /// The text that hides the needles.
+    pub haystack: HaystackIdentity,
+    /// What computed it.
+    pub machine: MachineIdentity,
+    /// What the reader should know before trusting the numbers.
+    pub warnings: Vec<String>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Settings {
     /// The task's name.
     pub task: &'static str,
     /// Names every random choice.
@@ -44,14 +61,13 @@ pub struct Provenance {
     pub items_per_cell: usize,
     /// Tokens per prefill chunk.
     pub chunk_len: usize,
-    /// Sink, window and rule of streaming heads; nothing if no method streams.
-    pub streaming: Option<Streaming>,
-    /// The model.
-    pub model: ModelIdentity,
-    /// The mask under test.
-    pub mask: Option<MaskIdentity>,
-    /// The text that hides the needles.
-    pub haystack: HaystackIdentity,
+}
+
+/// What computed the numbers.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct MachineIdentity {
+    /// Version of libtorch.
+    pub libtorch: String,
     /// Dtype of weights, activations and caches.
     pub dtype: String,
     /// Device computed on.
@@ -60,8 +76,6 @@ pub struct Provenance {
     pub backend: &'static str,
     /// Threads of one operator: part of the rounding.
     pub num_threads: usize,
-    /// What the reader should know before trusting the numbers.
-    pub warnings: Vec<String>,
 }
 
 /// Which model was evaluated.

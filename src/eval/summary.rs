@@ -65,8 +65,8 @@ pub fn summarise(items: &[ItemResult]) -> Summary {
     let largest = |pick: fn(&ItemResult) -> u64| items.iter().map(pick).max().unwrap_or(0);
     Summary {
         num_items: items.len(),
-        exact_match: score(items.iter().map(|item| item.exact_match).collect()),
-        token_accuracy: score(items.iter().map(|item| item.token_accuracy).collect()),
+        exact_match: score_of(items, |item| item.exact_match),
+        token_accuracy: score_of(items, |item| item.token_accuracy),
         cells: cells(items),
         kv_counted: kv(|item| item.kv.counted),
         kv_formula: kv(|item| item.kv.formula),
@@ -105,7 +105,12 @@ pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / len as f64
 }
 
-fn score(values: Vec<f64>) -> Score {
+fn score_of(items: &[ItemResult], pick: impl Fn(&ItemResult) -> f64) -> Score {
+    let values: Vec<f64> = items.iter().map(pick).collect();
+    score(&values)
+}
+
+fn score(values: &[f64]) -> Score {
     let mut rng = random::stream("eval bootstrap", &[values.len() as u64]);
     let bound = values.len() as u64;
     let resample = |_| {
@@ -130,14 +135,17 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_mean_and_narrow_with_more_items() {
-        let of = |n: usize| score((0..n).map(|i| if i % 4 == 0 { 1.0 } else { 0.0 }).collect());
+        let of = |n: usize| {
+            let value = |i| if i % 4 == 0 { 1.0 } else { 0.0 };
+            score(&(0..n).map(value).collect::<Vec<f64>>())
+        };
         let (few, many) = (of(20), of(2000));
         for score in [few, many] {
             assert!(score.low <= score.mean && score.mean <= score.high);
             assert!((score.mean - 0.25).abs() < 1e-12);
         }
         assert!(many.high - many.low < 0.3 * (few.high - few.low));
-        let certain = score(vec![1.0; 10]);
+        let certain = score(&[1.0; 10]);
         assert!((certain.high - certain.low).abs() < 1e-12);
         assert_eq!(few, of(20));
         assert!(mean([].into_iter()).abs() < 1e-12);

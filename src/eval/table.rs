@@ -36,6 +36,7 @@ fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
 
 fn heading(results: &Results) -> Vec<String> {
     let of = &results.provenance;
+    let asked = &of.settings;
     let streaming = of.streaming.map_or(String::new(), |streaming| {
         format!(
             ", {} with sink {} and window {}",
@@ -52,10 +53,15 @@ fn heading(results: &Results) -> Vec<String> {
         )
     });
     vec![
-        format!("{} on {}{mask}", of.task, of.model.name),
+        format!("{} on {}{mask}", asked.task, of.model.name),
         format!(
             "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
-            of.items_per_cell, of.chunk_len, of.dtype, of.device, of.backend, of.seed
+            asked.items_per_cell,
+            asked.chunk_len,
+            of.machine.dtype,
+            of.machine.device,
+            of.machine.backend,
+            asked.seed
         ),
     ]
 }
@@ -65,8 +71,9 @@ fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
         "exact answers / right tokens, %".to_owned(),
         row("length", "depth", columns.iter().map(Column::title)),
     ];
-    let depths = &results.provenance.depths;
-    for &length in &results.provenance.lengths {
+    let asked = &results.provenance.settings;
+    let depths = &asked.depths;
+    for &length in &asked.lengths {
         for (depth_index, depth) in depths.iter().enumerate() {
             let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
             let cells = columns.iter().map(|column| column.scores(at));
@@ -85,13 +92,20 @@ fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
 fn memory(columns: &[Column<'_>]) -> Vec<String> {
     let title = ["footprint", "formula", "peak", "formula", "peak bytes"];
     let cells = |values: [String; 5]| {
-        let cells = values.iter().map(|value| format!("{value:>12}"));
-        cells.collect::<String>()
+        let cells = values.iter();
+        cells.fold(String::new(), |line, value| format!("{line}{value:>12}"))
     };
-    let mut lines = vec![format!("{:<16}{}", "KV, counted", cells(title.map(str::to_owned)))];
+    let mut lines = vec![format!(
+        "{:<16}{}",
+        "KV, counted",
+        cells(title.map(str::to_owned))
+    )];
     for column in columns {
         let of = |pick: fn(&MethodResult) -> f64| {
-            format!("{:.6}", mean(column.methods.iter().map(|method| pick(method))))
+            format!(
+                "{:.6}",
+                mean(column.methods.iter().map(|method| pick(method)))
+            )
         };
         let bytes = column.methods.iter().map(|m| m.summary.kv_peak_bytes).max();
         let values = [
@@ -107,8 +121,8 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
 }
 
 fn row(length: &str, depth: &str, cells: impl Iterator<Item = String>) -> String {
-    let cells: String = cells.map(|cell| format!("{cell:>22}")).collect();
-    format!("{length:>8} {depth:>6}{cells}")
+    let start = format!("{length:>8} {depth:>6}");
+    cells.fold(start, |line, cell| format!("{line}{cell:>22}"))
 }
 
 impl Column<'_> {
@@ -141,7 +155,12 @@ impl Column<'_> {
             }),
         };
         let mean = mean(scores.iter().map(|score| score.mean));
-        format!("{:.1} ({:.1}-{:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
+        format!(
+            "{:.1} ({:.1}-{:.1})",
+            100.0 * mean,
+            100.0 * low,
+            100.0 * high
+        )
     }
 }
 

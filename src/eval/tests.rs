@@ -66,16 +66,26 @@ fn items_have_their_length_and_hide_one_fact_at_their_depth() {
         assert_eq!(item.prompt.len() + item.answer.len(), item.length);
         assert_eq!(item.prompt[0], i64::from(tokenizer().bos()));
         let answer = text_of(&item.answer);
-        assert!(answer.len() == 7 && answer.bytes().all(|byte| byte.is_ascii_digit()), "{answer}");
+        assert!(
+            answer.len() == 7 && answer.bytes().all(|byte| byte.is_ascii_digit()),
+            "{answer}"
+        );
         let prompt = text_of(&item.prompt[1..]);
         let (text, question) = prompt.rsplit_once("\nassert_eq!(KEY_").unwrap();
         let key = question.strip_suffix(", ").unwrap();
         let words: Vec<&str> = key.split('_').collect();
-        assert_eq!(key_class([words[0], words[1], words[2]]), KeyClass::Evaluation);
+        assert_eq!(
+            key_class([words[0], words[1], words[2]]),
+            KeyClass::Evaluation
+        );
         let needle = format!("const KEY_{key}: u64 = {answer};\n");
         assert_eq!(text.matches(needle.trim_end()).count(), 1, "{text}");
         let wanted = plan().depth(item.depth_index);
-        assert!((item.depth - wanted).abs() < 0.35, "{} for {wanted}", item.depth);
+        assert!(
+            (item.depth - wanted).abs() < 0.35,
+            "{} for {wanted}",
+            item.depth
+        );
     }
     let at_the_end = items.iter().filter(|item| item.depth_index == 2);
     assert!(at_the_end.clone().all(|item| item.depth > 0.8));
@@ -141,7 +151,10 @@ fn model() -> Llama {
         }
     }
     add("model.norm.weight".into(), &[16]);
-    add("model.embed_tokens.weight".into(), &[i64::try_from(vocab).unwrap(), 16]);
+    add(
+        "model.embed_tokens.weight".into(),
+        &[i64::try_from(vocab).unwrap(), 16],
+    );
     Llama::from_tensors(config, tensors).unwrap()
 }
 
@@ -178,19 +191,29 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         ..plan()
     });
     let mut llama = model();
-    for rule in [StreamingRule::Sliding, StreamingRule::DuoChunk, StreamingRule::FrozenPrompt] {
+    for rule in [
+        StreamingRule::Sliding,
+        StreamingRule::DuoChunk,
+        StreamingRule::FrozenPrompt,
+    ] {
         let results = evaluate(&mut llama, rule, &items);
         let kinds: Vec<_> = results.iter().map(|result| result.kind).collect();
         let random = MethodKind::Random;
         let all = MethodKind::AllStreaming;
-        assert_eq!(kinds, [MethodKind::Full, MethodKind::Mask, random, random, all]);
+        assert_eq!(
+            kinds,
+            [MethodKind::Full, MethodKind::Mask, random, random, all]
+        );
         for result in &results {
             assert_eq!((result.items.len(), result.summary.cells.len()), (3, 3));
             assert!(result.items.iter().all(|item| !item.output.is_empty()));
         }
         let footprint = |index: usize| results[index].summary.kv_counted.kv_footprint;
         assert_eq!(footprint(0).to_bits(), 1.0_f64.to_bits());
-        assert!(footprint(4) < footprint(1) && footprint(1) < 1.0, "{rule:?}");
+        assert!(
+            footprint(4) < footprint(1) && footprint(1) < 1.0,
+            "{rule:?}"
+        );
         assert_eq!(results[1].retrieval_mask.as_deref().unwrap(), ["01", "10"]);
         let again = evaluate(&mut llama, rule, &items);
         let outputs = |results: &[MethodResult]| -> Vec<Vec<i64>> {

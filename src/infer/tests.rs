@@ -93,7 +93,10 @@ fn cached_nll(llama: &Llama, policy: &dyn Policy, ids: &[i64], chunk_len: usize)
     let last = i64::try_from(ids.len() - 1).unwrap();
     let predicted = logits.narrow(0, 0, last).log_softmax(-1, Kind::Double);
     let labels = Tensor::from_slice(&ids[1..]).unsqueeze(1);
-    -predicted.gather(1, &labels, false).sum(Kind::Double).double_value(&[])
+    -predicted
+        .gather(1, &labels, false)
+        .sum(Kind::Double)
+        .double_value(&[])
 }
 
 /// The same sum from the training pass with gates of 0 and 1.
@@ -147,12 +150,19 @@ fn sliding_masks_on_permuted_weights_equal_gates_of_zero_and_one() {
         let flags = (0..LAYERS * KV_HEADS).map(|head| (head * 7 + number) % 3 == 0);
         let mask = HeadMask::new(LAYERS, KV_HEADS, flags.collect()).unwrap();
         let expected = trained_nll(&llama, &mask, span, &ids);
-        assert!((expected - full_nll).abs() > 1e-3, "the mask changes nothing");
+        assert!(
+            (expected - full_nll).abs() > 1e-3,
+            "the mask changes nothing"
+        );
         let policy = HeadMaskPolicy::new(&mask, span, StreamingRule::Sliding);
         llama.permute_kv_heads(policy.order());
         for chunk_len in [1, 10, 75] {
             let cached = cached_nll(&llama, &policy, &ids, chunk_len);
-            assert_near(cached, expected, &format!("mask {number}, chunk {chunk_len}"));
+            assert_near(
+                cached,
+                expected,
+                &format!("mask {number}, chunk {chunk_len}"),
+            );
         }
         llama.permute_kv_heads(&inverse(policy.order()));
     }
@@ -168,17 +178,26 @@ fn greedy_decoding_continues_as_starting_afresh_would() {
     };
     let mut sequence = prompt.clone();
     for _ in 0..6 {
-        let fresh = engine(&llama, 1000).generate(&Full, &sequence, &limits(1, &[])).unwrap();
+        let fresh = engine(&llama, 1000)
+            .generate(&Full, &sequence, &limits(1, &[]))
+            .unwrap();
         sequence.extend(fresh.output);
     }
     let expected = &sequence[40..];
     for chunk_len in [1, 9, 39] {
-        let run = engine(&llama, chunk_len).generate(&Full, &prompt, &limits(6, &[])).unwrap();
-        assert_eq!((run.output.as_slice(), run.finish), (expected, Finish::Length));
+        let run = engine(&llama, chunk_len)
+            .generate(&Full, &prompt, &limits(6, &[]))
+            .unwrap();
+        assert_eq!(
+            (run.output.as_slice(), run.finish),
+            (expected, Finish::Length)
+        );
         assert_eq!(run.usage.num_tokens, 39 + 6);
         assert_eq!(run.usage.kv_footprint().to_bits(), 1.0_f64.to_bits());
     }
-    let stopped = engine(&llama, 9).generate(&Full, &prompt, &limits(6, &[expected[0]])).unwrap();
+    let stopped = engine(&llama, 9)
+        .generate(&Full, &prompt, &limits(6, &[expected[0]]))
+        .unwrap();
     assert_eq!((stopped.output.len(), stopped.finish), (1, Finish::Stop));
 }
 
@@ -189,7 +208,11 @@ fn prompts_of_one_token_need_no_prefill_and_empty_ones_are_refused() {
         max_new_tokens: 3,
         stop_tokens: Vec::new(),
     };
-    for rule in [StreamingRule::DuoChunk, StreamingRule::Sliding, StreamingRule::FrozenPrompt] {
+    for rule in [
+        StreamingRule::DuoChunk,
+        StreamingRule::Sliding,
+        StreamingRule::FrozenPrompt,
+    ] {
         let mask = HeadMask::uniform(LAYERS, KV_HEADS, HeadKind::Streaming);
         let policy = HeadMaskPolicy::new(&mask, Span::new(1, 2, 1).unwrap(), rule);
         let run = engine(&llama, 4).generate(&policy, &[5], &limits).unwrap();

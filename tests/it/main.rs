@@ -1,13 +1,14 @@
 //! Integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod fault_store;
+mod cli_eval;
 mod cli_frame;
 mod cli_help;
 mod cli_score;
 mod data_loader;
 mod doctor;
 mod fault_runs;
-mod fault_store;
 mod golden_logits;
 mod golden_rope;
 mod mds_reader;

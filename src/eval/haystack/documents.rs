@@ -68,7 +68,11 @@ impl HeldOutDocuments {
     /// Documents that are long enough for `len` tokens by themselves; all of them if none is.
     fn pool(&self, len: usize) -> Vec<DocumentRef> {
         let safe = len.saturating_mul(SAFE_BYTES_PER_TOKEN) as u64;
-        let long: Vec<_> = self.documents.iter().filter(|of| of.bytes >= safe).collect();
+        let long: Vec<_> = self
+            .documents
+            .iter()
+            .filter(|of| of.bytes >= safe)
+            .collect();
         if long.is_empty() {
             return self.documents.clone();
         }

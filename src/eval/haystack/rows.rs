@@ -53,7 +53,9 @@ impl PackedRows {
         let row = read_row(&self.dataset, row, needs)?;
         let span = draw_span(rng, &row);
         let marks = [self.tokenizer.bos(), self.tokenizer.eos()];
-        let ids = row.ids[span].iter().filter_map(|id| u32::try_from(*id).ok());
+        let ids = row.ids[span]
+            .iter()
+            .filter_map(|id| u32::try_from(*id).ok());
         Ok(ids.filter(|id| !marks.contains(id)).collect())
     }
 }
@@ -71,7 +73,11 @@ impl Haystack for PackedRows {
         let mut fruitless = 0;
         while tokens.len() < len {
             let document = self.document(rng)?;
-            fruitless = if document.is_empty() { fruitless + 1 } else { 0 };
+            fruitless = if document.is_empty() {
+                fruitless + 1
+            } else {
+                0
+            };
             if fruitless > MAX_LOOKS {
                 return Err(EvalError::NoHaystack {
                     found: format!("the rows of `{}` hold no text", self.name),

@@ -12,7 +12,10 @@ mod tests {
     #[test]
     fn every_token_counts() {
         let check = |output: &[i64], expected: f64| {
-            assert_eq!(exact_match(output, &[1, 2, 3]).to_bits(), expected.to_bits());
+            assert_eq!(
+                exact_match(output, &[1, 2, 3]).to_bits(),
+                expected.to_bits()
+            );
         };
         check(&[1, 2, 3], 1.0);
         check(&[1, 2], 0.0);

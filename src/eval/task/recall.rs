@@ -145,7 +145,10 @@ fn place(depth: f64, text_len: usize) -> usize {
     ((depth * text_len as f64).round() as usize).min(text_len)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "texts have fewer than 2^52 tokens")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "texts have fewer than 2^52 tokens"
+)]
 fn share(cut: usize, text_len: usize) -> f64 {
     cut as f64 / text_len as f64
 }

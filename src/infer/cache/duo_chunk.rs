@@ -48,11 +48,11 @@ impl HeadCache for DuoChunkCache {
     ) -> Result<Tensor, InferError> {
         if row_count(q_thd) == 1 {
             self.rows.push(k_tkd, v_tkd);
-            let (k_skd, v_skd) = self.rows.all();
-            return Ok(self.attend_rows(q_thd, &k_skd, &v_skd));
+            let (keys_skd, values_skd) = self.rows.all();
+            return Ok(self.attend_rows(q_thd, &keys_skd, &values_skd));
         }
-        let (k_skd, v_skd) = self.rows.before(self.span.window_len(), k_tkd, v_tkd)?;
-        let out_thd = self.attend_rows(q_thd, &k_skd, &v_skd);
+        let (keys_skd, values_skd) = self.rows.before(self.span.window_len(), k_tkd, v_tkd)?;
+        let out_thd = self.attend_rows(q_thd, &keys_skd, &values_skd);
         self.rows.push(k_tkd, v_tkd);
         Ok(out_thd)
     }

@@ -40,10 +40,15 @@ impl HeadCache for FrozenPromptCache {
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
         self.rows.append(k_tkd, v_tkd)?;
-        let (k_skd, v_skd) = self.rows.rows();
+        let (keys_skd, values_skd) = self.rows.rows();
         self.held = self.stored();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &k_skd);
-        Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd))
+        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &keys_skd);
+        Ok(attend::causal(
+            self.rows.backend(),
+            q_thd,
+            &keys_skd,
+            &values_skd,
+        ))
     }
 
     fn end_prefill(&mut self) -> Result<(), InferError> {

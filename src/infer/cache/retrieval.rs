@@ -35,9 +35,14 @@ impl HeadCache for RetrievalCache {
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
         self.rows.append(k_tkd, v_tkd)?;
-        let (k_skd, v_skd) = self.rows.rows();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &k_skd);
-        Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd))
+        let (keys_skd, values_skd) = self.rows.rows();
+        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &keys_skd);
+        Ok(attend::causal(
+            self.rows.backend(),
+            q_thd,
+            &keys_skd,
+            &values_skd,
+        ))
     }
 
     fn held(&self) -> u64 {

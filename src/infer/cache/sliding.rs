@@ -74,14 +74,19 @@ impl HeadCache for SlidingCache {
         let heads = to_u64(self.rows.num_kv_heads());
         if row_count(q_thd) == 1 {
             self.rows.push(k_tkd, v_tkd);
-            let (k_skd, v_skd) = self.rows.all();
-            self.held = heads * to_u64(row_count(&k_skd));
+            let (keys_skd, values_skd) = self.rows.all();
+            self.held = heads * to_u64(row_count(&keys_skd));
             self.pairs += self.held;
-            return Ok(attend::causal(self.rows.backend(), q_thd, &k_skd, &v_skd));
+            return Ok(attend::causal(
+                self.rows.backend(),
+                q_thd,
+                &keys_skd,
+                &values_skd,
+            ));
         }
-        let (k_skd, v_skd) = self.rows.before(self.span.window_len() - 1, k_tkd, v_tkd)?;
-        self.held = heads * to_u64(row_count(&k_skd));
-        let out_thd = self.attend_chunk(q_thd, &k_skd, &v_skd);
+        let (keys_skd, values_skd) = self.rows.before(self.span.window_len() - 1, k_tkd, v_tkd)?;
+        self.held = heads * to_u64(row_count(&keys_skd));
+        let out_thd = self.attend_chunk(q_thd, &keys_skd, &values_skd);
         self.rows.push(k_tkd, v_tkd);
         Ok(out_thd)
     }

@@ -125,6 +125,7 @@ impl Input {
         let read = |tensor: &Tensor| Vec::<f64>::try_from(tensor.reshape([-1])).unwrap();
         let (q, k, v) = (read(&self.q), read(&self.k), read(&self.v));
         let len = q.len() / self.num_heads / self.head_dim;
+        let scale = f64::from(u32::try_from(self.head_dim).unwrap()).sqrt();
         let (dim, group) = (self.head_dim, self.num_heads / self.num_kv_heads);
         let mut out = vec![0.0; q.len()];
         for query in 0..len {
@@ -137,7 +138,7 @@ impl Input {
                     .iter()
                     .map(|key| {
                         let dot: f64 = (0..dim).map(|i| q[q_row + i] * k[kv_row(*key) + i]).sum();
-                        (dot / (dim as f64).sqrt()).exp()
+                        (dot / scale).exp()
                     })
                     .collect();
                 let total: f64 = weights.iter().sum();

@@ -1,0 +1,105 @@
+//! The mask under test: read from its file, checked against the model, with the span and rule it is run with.
+
+use super::error::EvalError;
+use super::method::Streaming;
+use super::results::MaskIdentity;
+use crate::fault::AnyFault;
+use crate::mask::arch::ArchFacts;
+use crate::mask::error::MaskWarning;
+use crate::mask::export::SIDECAR_NAME;
+use crate::mask::head_mask::HeadMask;
+use crate::mask::sidecar::fit::{Model, check_model, check_use};
+use crate::mask::sidecar::read;
+use crate::span::{Span, StreamingRule};
+use std::path::{Path, PathBuf};
+
+/// A mask and how it is run.
+#[derive(Debug)]
+pub struct MaskUnderTest {
+    /// The mask.
+    pub mask: HeadMask,
+    /// Span and rule: the file's unless overridden.
+    pub streaming: Streaming,
+    /// What results say about the file.
+    pub identity: MaskIdentity,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// Span and rule named by the user.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Overrides {
+    /// Sink in tokens.
+    pub sink_len: Option<usize>,
+    /// Window in tokens.
+    pub window_len: Option<usize>,
+    /// Rule.
+    pub rule: Option<StreamingRule>,
+}
+
+/// Reads the sidecar `path`, or the one in the folder `path`, for a model of `arch`.
+///
+/// Without a rule in the file and in `overrides`, streaming heads slide token by token.
+///
+/// # Errors
+/// [`EvalError::ReadMask`] if there is no such file, [`crate::mask::error::MaskError`] if it is unsound or for another
+/// model, [`crate::span::SpanError`] for an impossible span.
+pub fn load(
+    path: &Path,
+    arch: &ArchFacts,
+    weights_sha256: &str,
+    overrides: Overrides,
+) -> Result<MaskUnderTest, AnyFault> {
+    let path = locate(path);
+    let failed = |source| EvalError::ReadMask {
+        path: path.clone(),
+        source,
+    };
+    let bytes = std::fs::read(&path).map_err(failed)?;
+    let checked = read::parse(&bytes, &path)?;
+    let sidecar = checked.sidecar;
+    let model = Model {
+        arch,
+        revision: None,
+        weights_sha256: Some(weights_sha256),
+    };
+    let mut warnings = checked.warnings;
+    warnings.extend(check_model(&sidecar, &model, &path)?);
+    let streaming = Streaming {
+        span: Span::new(
+            overrides.sink_len.unwrap_or(sidecar.span.sink_len()),
+            overrides.window_len.unwrap_or(sidecar.span.window_len()),
+            1,
+        )?,
+        rule: overrides
+            .rule
+            .or(sidecar.streaming_rule)
+            .unwrap_or(StreamingRule::Sliding),
+    };
+    warnings.extend(check_use(&sidecar, &streaming.span, Some(streaming.rule)));
+    Ok(MaskUnderTest {
+        streaming,
+        identity: identity(&path, &bytes, &sidecar.mask),
+        warnings: warnings.iter().map(MaskWarning::to_string).collect(),
+        mask: sidecar.mask,
+    })
+}
+
+fn locate(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join(SIDECAR_NAME)
+    } else {
+        path.to_path_buf()
+    }
+}
+
+fn identity(path: &Path, bytes: &[u8], mask: &HeadMask) -> MaskIdentity {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    MaskIdentity {
+        name: name.to_string_lossy().into_owned(),
+        blake3: blake3::hash(bytes).to_hex().to_string(),
+        num_retrieval: mask.num_retrieval(),
+        num_streaming: mask.num_streaming(),
+        sparsity: mask.sparsity(),
+    }
+}

@@ -1,0 +1,246 @@
+//! `prulong eval` as a shell sees it: a model with random weights, text of its own, a mask file.
+
+use assert_cmd::cargo::cargo_bin_cmd;
+use prulong::mask::provenance::Provenance;
+use prulong::mask::sidecar::cut::{Target, TrainedGates, trained};
+use prulong::mask::sidecar::write::to_bytes;
+use prulong::model::config::{ModelConfig, WeightDtype};
+use prulong::model::fingerprint::arch_facts;
+use prulong::model::llama::Llama;
+use prulong::model::save::SavedModel;
+use prulong::random;
+use prulong::span::Span;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tch::Tensor;
+
+const VOCAB: usize = 4096;
+
+/// A weight that depends on its name alone.
+fn weight(name: &str, shape: &[i64]) -> Tensor {
+    let mut rng = random::stream(name, &[]);
+    let count = shape.iter().product::<i64>();
+    let values: Vec<f64> = (0..count)
+        .map(|_| random::uniform(&mut rng) - 0.5)
+        .collect();
+    Tensor::from_slice(&values)
+        .view(shape)
+        .to_kind(tch::Kind::Float)
+}
+
+fn model(num_layers: usize) -> Llama {
+    let text = format!(
+        r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": {VOCAB}, "hidden_size": 16,
+        "intermediate_size": 20, "num_hidden_layers": {num_layers}, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "max_position_embeddings": 512, "hidden_act": "silu", "tie_word_embeddings": true}}"#
+    );
+    let config = ModelConfig::parse(&text).unwrap();
+    let mut shapes = vec![("model.norm".to_owned(), vec![16])];
+    shapes.push((
+        "model.embed_tokens".to_owned(),
+        vec![i64::try_from(VOCAB).unwrap(), 16],
+    ));
+    for layer in 0..num_layers {
+        for (name, shape) in [
+            ("input_layernorm", vec![16]),
+            ("self_attn.q_proj", vec![16, 16]),
+            ("self_attn.k_proj", vec![8, 16]),
+            ("self_attn.v_proj", vec![8, 16]),
+            ("self_attn.o_proj", vec![16, 16]),
+            ("post_attention_layernorm", vec![16]),
+            ("mlp.gate_proj", vec![20, 16]),
+            ("mlp.up_proj", vec![20, 16]),
+            ("mlp.down_proj", vec![16, 20]),
+        ] {
+            shapes.push((format!("model.layers.{layer}.{name}"), shape));
+        }
+    }
+    let tensors: BTreeMap<String, Tensor> = shapes
+        .into_iter()
+        .map(|(name, shape)| (format!("{name}.weight"), weight(&name, &shape)))
+        .collect();
+    Llama::from_tensors(config, tensors).unwrap()
+}
+
+/// A model, a mask for it, a mask for another one, and text.
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let tokenizer =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
+        let llama = model(2);
+        SavedModel {
+            config: llama.config(),
+            tensors: llama.named_tensors().into_iter().collect(),
+            dtype: WeightDtype::F32,
+            companions: vec![tokenizer],
+        }
+        .write(&desk.path("model"))
+        .unwrap();
+        desk.write_mask("mask", &llama);
+        desk.write_mask("foreign", &model(3));
+        let line = |i| format!("    let x{i} = compute({i});\n");
+        let text: String = (0..2000).map(line).collect();
+        std::fs::create_dir(desk.path("text")).unwrap();
+        std::fs::write(desk.path("text/a.rs"), text).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_mask(&self, name: &str, llama: &Llama) {
+        let config = llama.config();
+        let provenance = Provenance {
+            arch: arch_facts(config),
+            base_model: "model".to_owned(),
+            base_model_revision: None,
+            base_weights_sha256: None,
+            weights_modified: false,
+            deploy_span: Span::new(4, 16, 1).unwrap(),
+            train_span: Span::new(4, 16, 1).unwrap(),
+            seq_len: 128,
+            num_steps: 10,
+            seed: 1,
+            target_sparsity: 0.5,
+            data_id: "none".to_owned(),
+            config_sha256: "none".to_owned(),
+        };
+        let log_alpha: Vec<f32> = (0..config.shape.num_gates())
+            .map(|head| if head % 3 == 0 { 2.0 } else { -2.0 })
+            .collect();
+        let gates = TrainedGates {
+            log_alpha: &log_alpha,
+            num_steps: 10,
+        };
+        let sidecar = trained(gates, &provenance, Target::NumRetrieval(2)).unwrap();
+        std::fs::create_dir(self.path(name)).unwrap();
+        std::fs::write(
+            self.path(name).join("head_mask.safetensors"),
+            to_bytes(&sidecar),
+        )
+        .unwrap();
+    }
+
+    /// Exit code, standard output, standard error.
+    fn eval(&self, extra: &[&str]) -> (Option<i32>, String, String) {
+        let source = format!("text={}", self.path("text").display());
+        let output = cargo_bin_cmd!("prulong")
+            .current_dir(self.folder.path())
+            .args(["eval", "--model", "model", "--source", &source])
+            .args(["--held-out", "1", "--depths", "2", "--items", "1"])
+            .args(["--device", "cpu", "--threads", "1"])
+            .args(extra)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+}
+
+#[test]
+fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
+    let desk = Desk::new();
+    let lengths = ["--lengths", "160", "--chunk", "32"];
+    let compared = ["--mask", "mask", "--random-masks", "2", "--all-streaming"];
+    let written = ["--json", "-o", "results.json"];
+    let (code, stdout, stderr) = desk.eval(&[&lengths[..], &compared, &written].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let printed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let file = std::fs::read(desk.path("results.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    assert_eq!(printed, file);
+    assert_eq!(printed["schema"], "prulong.eval/1");
+    let provenance = &printed["provenance"];
+    assert_eq!(provenance["mask"]["num_retrieval"], 2);
+    assert_eq!(provenance["streaming"]["rule"], "sliding");
+    assert_eq!(provenance["streaming"]["span"]["window_len"], 16);
+    assert_eq!(provenance["haystack"]["num_units"], 1);
+    let methods = printed["methods"].as_array().unwrap();
+    let names: Vec<&str> = methods
+        .iter()
+        .map(|method| method["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["full", "mask", "random-1", "random-2", "all-streaming"]
+    );
+    assert_eq!(methods[0]["summary"]["kv_counted"]["kv_footprint"], 1.0);
+    assert_eq!(methods[0]["summary"]["kv_counted"]["kv_peak"], 1.0);
+    for method in methods {
+        let summary = &method["summary"];
+        assert_eq!(summary["num_items"], 2);
+        assert_eq!(method["items"][0]["prompt_len"], 160 - 7);
+    }
+    assert_eq!(
+        methods[1]["retrieval_mask"],
+        serde_json::json!(["10", "01"])
+    );
+    assert_eq!(
+        methods[4]["retrieval_mask"],
+        serde_json::json!(["00", "00"])
+    );
+}
+
+#[test]
+fn the_table_names_every_method() {
+    let desk = Desk::new();
+    let (code, stdout, stderr) = desk.eval(&[
+        "--lengths",
+        "160",
+        "--mask",
+        "mask",
+        "--rule",
+        "duo-chunk",
+        "--window",
+        "8",
+    ]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for part in [
+        "recall on model, mask 2 of 4 retrieval heads",
+        "duo-chunk with sink 4 and window 8",
+        "KV, counted",
+        "full ",
+        "warning: window_len 8 is used, the mask was made for 16",
+    ] {
+        assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
+    }
+}
+
+#[test]
+fn wrong_requests_end_with_their_code_and_a_way_out() {
+    let desk = Desk::new();
+    std::fs::write(desk.path("taken.json"), "precious").unwrap();
+    for (extra, exit, code) in [
+        (
+            &["--lengths", "160", "--fail-under", "0.5"][..],
+            1,
+            "eval.fail_under",
+        ),
+        (&["--lengths", "30"], 2, "eval.lengths"),
+        (&["--lengths", "513"], 2, "eval.lengths"),
+        (&["--chunk", "0"], 2, "eval.zero"),
+        (&["--all-streaming"], 2, "eval.missing"),
+        (&["--mask", "nowhere"], 2, "mask.read"),
+        (&["--mask", "foreign"], 2, "mask.base_arch"),
+        (&["--mask", "model/model.safetensors"], 2, "mask.kind"),
+        (&["-o", "taken.json"], 2, "eval.exists"),
+        (&["--mask", "mask", "--window", "0"], 2, "config.span"),
+    ] {
+        let (found, stdout, stderr) = desk.eval(extra);
+        assert_eq!(found, Some(exit), "{extra:?}\n{stdout}{stderr}");
+        assert!(stderr.contains(&format!("[{code}]")), "{extra:?}\n{stderr}");
+    }
+    assert_eq!(std::fs::read(desk.path("taken.json")).unwrap(), b"precious");
+}
