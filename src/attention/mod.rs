@@ -2,7 +2,7 @@
 //!
 //! A [`Backend`] solves one dense problem. Streaming ([`streaming`]), merging ([`merge`]), exact head skipping and the
 //! gated mix ([`gated`]) and documents packed into one row ([`packed`]) are written once above it, so a new kernel is one
-//! file. Start reading at [`reference`]: it is the oracle of everything else.
+//! file. Start reading at [`mod@reference`]: it is the oracle of everything else.
 //!
 //! Letters: `B` batch, `T` query tokens, `S` key tokens, `H` heads, `K` kv heads, `G = H / K` group, `D` head_dim. Layout
 //! `[B, T, H, D]`; kv head `j` serves heads `jG .. jG + G - 1`. `lse` is the natural-log sum of exponentials of the
