@@ -94,11 +94,19 @@ pub fn step_line(record: &Record, num_steps: u64) -> String {
 }
 
 /// `h:mm:ss`, or `m:ss` below an hour.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped before"
+)]
 fn clock(seconds: f64) -> String {
     let seconds = seconds.clamp(0.0, 1e9) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 #[cfg(test)]
@@ -134,10 +142,15 @@ mod tests {
         let mut console = Console::new();
         console.log_to(File::create(&path).unwrap());
         let mut record = Record::new(1);
-        record.scalar(tag::LOSS_LM, 2.0).event("num.spike", "the loss jumped");
+        record
+            .scalar(tag::LOSS_LM, 2.0)
+            .event("num.spike", "the loss jumped");
         console.logged(&record, 2);
         console.note("saved");
         let log = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(log, "step 1/2  loss 2.0000\nwarning: the loss jumped\nsaved\n");
+        assert_eq!(
+            log,
+            "step 1/2  loss 2.0000\nwarning: the loss jumped\nsaved\n"
+        );
     }
 }

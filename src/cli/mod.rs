@@ -6,6 +6,11 @@
 //! **Invariant:** only this module prints, reads the environment or the home directory, and decides exit codes; nothing
 //! else imports it. Results go to standard output, everything else to standard error.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "every subcommand owns its arguments, whether it consumes them or not"
+)]
+
 mod bug;
 pub mod config_args;
 pub mod config;

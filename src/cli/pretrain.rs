@@ -1,11 +1,11 @@
 //! `prulong pretrain`.
 
-use crate::cli::sources::{SourceSpec, open_sources};
-use crate::cli::config_args::ConfigArgs;
-use crate::cli::{console::Console, output};
 use crate::attention::choose::choose;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::Loaded as Checkpoint;
+use crate::cli::config_args::ConfigArgs;
+use crate::cli::sources::{SourceSpec, open_sources};
+use crate::cli::{console::Console, output};
 use crate::config::corpus::CorpusSettings;
 use crate::config::load::Loaded;
 use crate::config::pretrain::{PretrainConfig, PretrainFile};
@@ -17,10 +17,10 @@ use crate::data::source::select::{Selection, Split};
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;
+use crate::model::config::WeightDtype;
 use crate::model::init::{Init, Outputs, fresh_tensors};
 use crate::model::llama::Llama;
 use crate::model::rope_config::RopeConfig;
-use crate::model::config::WeightDtype;
 use crate::model::save::SavedModel;
 use crate::train::optimizer::host_adamw::AdamSettings;
 use crate::train::optimizer::muon::MuonSettings;
@@ -94,8 +94,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let interrupt = Interrupt::install().map_err(crate::cli::run_setup::signals)?;
     let store = dir.store()?;
     let identity = identity(&loaded, &tokenizer);
-    let checkpoint =
-        dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
+    let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
     let mut pretrainer = pretrainer(config, &tokenizer, device)?;
     let mut console = Console::new();
@@ -103,8 +102,17 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let start = resume(&mut pretrainer, checkpoint.as_ref(), &mut console)?;
     let settings = (identity, config.checkpoint.clone());
     let mut io = RunIo::open(dir, store, interrupt, settings, checkpoint.as_ref())?;
-    let schedule = Schedule { stages: &config.stages, log_every: config.run.log_every };
-    run_stages(&mut pretrainer, schedule, &batches, (&mut io, start), &mut console)?;
+    let schedule = Schedule {
+        stages: &config.stages,
+        log_every: config.run.log_every,
+    };
+    run_stages(
+        &mut pretrainer,
+        schedule,
+        &batches,
+        (&mut io, start),
+        &mut console,
+    )?;
     let output = args.output.unwrap_or_else(|| io.dir.path().join("model"));
     let model = pretrainer.model();
     let saved = SavedModel {
@@ -123,7 +131,9 @@ fn resume(
     checkpoint: Option<&Checkpoint>,
     console: &mut Console,
 ) -> Result<u64, AnyFault> {
-    let Some(checkpoint) = checkpoint else { return Ok(0) };
+    let Some(checkpoint) = checkpoint else {
+        return Ok(0);
+    };
     for warning in &checkpoint.warnings {
         console.note(&warning.to_string());
     }
@@ -139,12 +149,23 @@ fn identity(loaded: &Loaded<PretrainConfig>, tokenizer: &Tokenizer) -> Identity 
 }
 
 fn batches(config: &PretrainConfig, tokenizer: &Arc<Tokenizer>) -> Result<StageBatches, AnyFault> {
-    let text = config.corpus.as_ref().map(|corpus| natural_text(corpus, tokenizer)).transpose()?;
+    let text = config
+        .corpus
+        .as_ref()
+        .map(|corpus| natural_text(corpus, tokenizer))
+        .transpose()?;
     let materials = Materials::new(tokenizer.clone(), text)?;
     let stages = config.stages.iter().map(|stage| {
-        Ok((materials.mixture(&stage.mix)?, stage.batch_len, stage.seq_len))
+        Ok((
+            materials.mixture(&stage.mix)?,
+            stage.batch_len,
+            stage.seq_len,
+        ))
     });
-    Ok(StageBatches { seed: config.seed, stages: stages.collect::<Result<_, AnyFault>>()? })
+    Ok(StageBatches {
+        seed: config.seed,
+        stages: stages.collect::<Result<_, AnyFault>>()?,
+    })
 }
 
 /// The training side of the corpus, tokenized.
@@ -172,13 +193,24 @@ fn pretrainer(
     device: tch::Device,
 ) -> Result<Pretrainer, AnyFault> {
     let model_config = model_config(config, tokenizer)?;
-    let outputs = if config.init.zero_output { Outputs::Zero } else { Outputs::Drawn };
-    let init = Init { embedding_std: config.init.embedding_std, outputs, seed: config.seed };
+    let outputs = if config.init.zero_output {
+        Outputs::Zero
+    } else {
+        Outputs::Drawn
+    };
+    let init = Init {
+        embedding_std: config.init.embedding_std,
+        outputs,
+        seed: config.seed,
+    };
     let tensors = fresh_tensors(&model_config, init, device);
     let model = Llama::from_tensors(model_config, tensors)?;
     let optimizer = &config.optimizer;
     let settings = WeightSettings {
-        adam: AdamSettings { betas: optimizer.adam_betas, eps: optimizer.adam_eps },
+        adam: AdamSettings {
+            betas: optimizer.adam_betas,
+            eps: optimizer.adam_eps,
+        },
         muon: MuonSettings {
             momentum: optimizer.muon_momentum,
             iterations: u32::try_from(optimizer.muon_steps).unwrap_or(u32::MAX),
@@ -186,7 +218,13 @@ fn pretrainer(
     };
     let trainer = WeightTrainer::new(&model, Rules::MuonInLayers, settings);
     let backend = choose("auto", device)?;
-    Ok(Pretrainer::new(model, trainer, backend, optimizer.weight_decay, optimizer.clip_norm))
+    Ok(Pretrainer::new(
+        model,
+        trainer,
+        backend,
+        optimizer.weight_decay,
+        optimizer.clip_norm,
+    ))
 }
 
 fn model_config(config: &PretrainConfig, tokenizer: &Tokenizer) -> Result<ModelConfig, AnyFault> {

@@ -61,8 +61,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let interrupt = Interrupt::install().map_err(run_setup::signals)?;
     let store = dir.store()?;
     let settings = run_setup::deciding_settings(&loaded.resolved);
-    let identity =
-        Identity::new(&settings, &prepared.model_id, prepared.loader.fingerprint());
+    let identity = Identity::new(&settings, &prepared.model_id, prepared.loader.fingerprint());
     let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
     dir.record(ENV_NAME, &run_setup::environment(device, backend_name))?;
@@ -80,12 +79,24 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         console.note(&format!("continuing after step {start}"));
     }
     let checkpoint_settings = loaded.config.checkpoint.clone();
-    let mut io =
-        RunIo::open(dir, store, interrupt, (identity, checkpoint_settings), checkpoint.as_ref())?;
-    let Prepared { trainer, loader, plan, .. } = &mut prepared;
+    let mut io = RunIo::open(
+        dir,
+        store,
+        interrupt,
+        (identity, checkpoint_settings),
+        checkpoint.as_ref(),
+    )?;
+    let Prepared {
+        trainer,
+        loader,
+        plan,
+        ..
+    } = &mut prepared;
     run_steps(trainer, loader, *plan, (&mut io, start), &mut console)?;
     let run = io.dir.path().display();
-    output::line(format!("run complete: {run}\nnext: prulong export-mask {run} -o MASK_DIR"))?;
+    output::line(format!(
+        "run complete: {run}\nnext: prulong export-mask {run} -o MASK_DIR"
+    ))?;
     Ok(())
 }
 

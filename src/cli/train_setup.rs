@@ -54,12 +54,20 @@ pub(super) fn prepare(
         Dtype::Bf16 => Kind::BFloat16,
     };
     let model = Llama::load(&config.model.path, kind, device)?;
-    let model_id = WeightFiles::open(&config.model.path, model.config())?.base_sha256(model.config())?;
+    let model_id =
+        WeightFiles::open(&config.model.path, model.config())?.base_sha256(model.config())?;
     let (loader, plan, row_len) = open_data(config, model.config().vocab_size)?;
     let provenance = provenance(loaded, &model, (&loader, row_len), &model_id);
     let summary = summary(config, &model, (&loader, row_len), backend.name());
     let trainer = trainer(config, model, backend)?;
-    Ok(Prepared { trainer, loader, plan, provenance, model_id, summary })
+    Ok(Prepared {
+        trainer,
+        loader,
+        plan,
+        provenance,
+        model_id,
+        summary,
+    })
 }
 
 /// The loader, the run's plan, and the length of a stored row.
@@ -105,7 +113,10 @@ fn rows_per_step(tokens_per_step: u64, row_len: u64) -> Result<u64, TrainError> 
     if row_len > 0 && tokens_per_step > 0 && tokens_per_step.is_multiple_of(row_len) {
         return Ok(tokens_per_step / row_len);
     }
-    Err(TrainError::Batch { tokens_per_step, row_len })
+    Err(TrainError::Batch {
+        tokens_per_step,
+        row_len,
+    })
 }
 
 fn trainer(
@@ -114,15 +125,27 @@ fn trainer(
     backend: Box<dyn Backend>,
 ) -> Result<Trainer, AnyFault> {
     let optimizer = &config.optimizer;
-    let adam = AdamSettings { betas: optimizer.betas, eps: optimizer.eps };
+    let adam = AdamSettings {
+        betas: optimizer.betas,
+        eps: optimizer.eps,
+    };
     let gates = gates(config, &model)?;
     let weights = optimizer.weights.map(|rates| Weights {
         trainer: WeightTrainer::new(
             &model,
             Rules::AdamW,
-            WeightSettings { adam, muon: MuonSettings { momentum: 0.95, iterations: 5 } },
+            WeightSettings {
+                adam,
+                muon: MuonSettings {
+                    momentum: 0.95,
+                    iterations: 5,
+                },
+            },
         ),
-        rate: Rate { lr: rates.lr, weight_decay: rates.weight_decay },
+        rate: Rate {
+            lr: rates.lr,
+            weight_decay: rates.weight_decay,
+        },
     });
     let signed = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
     let pass = PassSettings {
@@ -136,9 +159,10 @@ fn trainer(
     let reduction = match config.loss.reduction {
         ConfigReduction::Mean => Reduction::Mean,
         ConfigReduction::ExactTokens => Reduction::ExactTokens,
-        ConfigReduction::TokenScaled => {
-            Reduction::TokenScaled { num_targets: 0.0, num_micro_batches: 0.0 }
-        }
+        ConfigReduction::TokenScaled => Reduction::TokenScaled {
+            num_targets: 0.0,
+            num_micro_batches: 0.0,
+        },
     };
     let settings = StepSettings {
         seed: config.seed,
@@ -148,7 +172,15 @@ fn trainer(
         clip_norm: optimizer.clip_norm,
     };
     let span = config.attention.span;
-    Ok(Trainer { model, backend, span, gates, weights, reduction, settings })
+    Ok(Trainer {
+        model,
+        backend,
+        span,
+        gates,
+        weights,
+        reduction,
+        settings,
+    })
 }
 
 fn gates(config: &TrainConfig, model: &Llama) -> Result<Gates, AnyFault> {
@@ -156,12 +188,22 @@ fn gates(config: &TrainConfig, model: &Llama) -> Result<Gates, AnyFault> {
     let (Some(rates), Some(sparsity)) = (config.optimizer.gates, config.sparsity) else {
         return Ok(Gates::Frozen(frozen(&bank)));
     };
-    let linear_term = if sparsity.linear_term { LinearTerm::On } else { LinearTerm::Off };
+    let linear_term = if sparsity.linear_term {
+        LinearTerm::On
+    } else {
+        LinearTerm::Off
+    };
     Ok(Gates::Trained {
         trainer: GateTrainer::new(bank, linear_term),
         rates: GateRates {
-            gates: Rate { lr: rates.lr, weight_decay: rates.weight_decay },
-            lambdas: Rate { lr: rates.lambda_lr, weight_decay: rates.lambda_weight_decay },
+            gates: Rate {
+                lr: rates.lr,
+                weight_decay: rates.weight_decay,
+            },
+            lambdas: Rate {
+                lr: rates.lambda_lr,
+                weight_decay: rates.lambda_weight_decay,
+            },
         },
         constraint: match sparsity.constraint {
             ConfigConstraint::Expected => Constraint::Expected,
@@ -189,7 +231,9 @@ fn provenance(
         seq_len: row_len,
         num_steps: config.optimizer.steps,
         seed: config.seed,
-        target_sparsity: config.sparsity.map_or(0.0, |sparsity| sparsity.schedule.end),
+        target_sparsity: config
+            .sparsity
+            .map_or(0.0, |sparsity| sparsity.schedule.end),
         data_id: loader.fingerprint(),
         config_sha256: super::run_setup::config_sha256(&loaded.resolved),
     }
@@ -228,7 +272,10 @@ fn read_options(verification: Verification) -> ReadOptions {
         Verification::FirstUse => Verify::FirstUse,
         Verification::All => Verify::All,
     };
-    ReadOptions { verify, ..ReadOptions::default() }
+    ReadOptions {
+        verify,
+        ..ReadOptions::default()
+    }
 }
 
 #[cfg(test)]

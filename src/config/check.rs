@@ -2,7 +2,7 @@
 
 use crate::config::error::{Bad, Problem};
 
-fn range(key: &str, value: impl ToString, expected: &str) -> Bad {
+fn range(key: &str, value: &impl ToString, expected: &str) -> Bad {
     let (value, expected) = (value.to_string(), expected.to_owned());
     Bad::new(key, Problem::Range { value, expected })
 }
@@ -11,14 +11,14 @@ pub(super) fn positive(key: &str, value: f64) -> Result<(), Bad> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
-    Err(range(key, value, "above 0"))
+    Err(range(key, &value, "above 0"))
 }
 
 pub(super) fn not_negative(key: &str, value: f64) -> Result<(), Bad> {
     if value >= 0.0 && value.is_finite() {
         return Ok(());
     }
-    Err(range(key, value, "0 or above"))
+    Err(range(key, &value, "0 or above"))
 }
 
 /// Checks that `value` lies in [0, 1].
@@ -26,7 +26,7 @@ pub(super) fn share(key: &str, value: f64) -> Result<(), Bad> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());
     }
-    Err(range(key, value, "between 0 and 1"))
+    Err(range(key, &value, "between 0 and 1"))
 }
 
 /// Checks that `value` lies in [0, 1).
@@ -34,14 +34,14 @@ pub(super) fn share_below_one(key: &str, value: f64) -> Result<(), Bad> {
     if (0.0..1.0).contains(&value) {
         return Ok(());
     }
-    Err(range(key, value, "at least 0 and below 1"))
+    Err(range(key, &value, "at least 0 and below 1"))
 }
 
 pub(super) fn count(key: &str, value: u64) -> Result<(), Bad> {
     if value > 0 {
         return Ok(());
     }
-    Err(range(key, value, "at least 1"))
+    Err(range(key, &value, "at least 1"))
 }
 
 pub(super) fn len(key: &str, value: usize) -> Result<(), Bad> {
@@ -56,7 +56,7 @@ pub(super) fn ordered(keys: (&str, &str), low: usize, high: usize) -> Result<(),
     }
     Err(range(
         keys.1,
-        high,
+        &high,
         &format!("at least {low}, the value of `{}`", keys.0),
     ))
 }
@@ -65,7 +65,7 @@ pub(super) fn at_most(key: &str, value: u64, largest: u64, what: &str) -> Result
     if value <= largest {
         return Ok(());
     }
-    Err(range(key, value, &format!("at most {largest}, {what}")))
+    Err(range(key, &value, &format!("at most {largest}, {what}")))
 }
 
 /// Checks Adam's two decay rates.

@@ -40,8 +40,8 @@ impl Failure {
         Self { path, problem }
     }
 
-    fn under(mut self, part: impl ToString) -> Self {
-        self.path.push(part.to_string());
+    fn under(mut self, part: &str) -> Self {
+        self.path.push(part.to_owned());
         self
     }
 }
@@ -177,7 +177,7 @@ impl<'de> serde::de::SeqAccess<'de> for Items<'_> {
         self.at += 1;
         seed.deserialize(Reader(item))
             .map(Some)
-            .map_err(|failure| failure.under(index))
+            .map_err(|failure| failure.under(&index.to_string()))
     }
 }
 

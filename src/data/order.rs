@@ -299,14 +299,14 @@ mod tests {
             for (stream, shape) in shapes.iter().enumerate() {
                 let read: Vec<u64> = replayed.iter().filter(|at| at.stream == stream).map(|at| at.row).collect();
                 prop_assert_eq!(read.len() as u64, 5 * shape.epoch_rows);
-                for pass in read.chunks_exact(shape.num_rows() as usize) {
+                for pass in read.chunks_exact(usize::try_from(shape.num_rows()).unwrap()) {
                     let mut pass = pass.to_vec();
                     pass.sort_unstable();
                     prop_assert_eq!(pass, (0..shape.num_rows()).collect::<Vec<_>>());
                 }
             }
             for position in (0..positions).rev() {
-                prop_assert_eq!(order.at(position), replayed[position as usize]);
+                prop_assert_eq!(order.at(position), replayed[usize::try_from(position).unwrap()]);
             }
         }
     }

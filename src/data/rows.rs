@@ -92,8 +92,11 @@ fn required(row: &Row, column: &str) -> Result<Vec<i128>, MdsError> {
     }
 }
 
-/// Shape and values of an integer array column; nothing if there is no such column.
-fn integers(row: &Row, column: &str) -> Result<Option<(Vec<u64>, Vec<i128>)>, MdsError> {
+/// Shape and values of an array of integers.
+type Integers = (Vec<u64>, Vec<i128>);
+
+/// An integer array column; nothing if there is no such column.
+fn integers(row: &Row, column: &str) -> Result<Option<Integers>, MdsError> {
     let Some(value) = row.value(column)? else {
         return Ok(None);
     };

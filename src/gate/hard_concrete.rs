@@ -22,7 +22,7 @@ const WIDTH: f64 = STRETCH_HIGH - STRETCH_LOW;
 pub struct Sample {
     /// The gate, in [0, 1]; exactly 0 or 1 where the clamp acts.
     pub z: f64,
-    /// dz/dlog_alpha; exactly 0 where the clamp acts.
+    /// `dz/dlog_alpha`; exactly 0 where the clamp acts.
     pub slope: f64,
 }
 

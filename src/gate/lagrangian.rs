@@ -32,11 +32,11 @@ pub struct Penalty {
     pub sparsity: f64,
     /// Value of the term.
     pub value: f64,
-    /// d(term)/dlog_alpha, row-major.
+    /// `d(term)/dlog_alpha`, row-major.
     pub dlog_alpha: Vec<f64>,
-    /// d(term)/dlambda_1 = s - t.
+    /// `d(term)/dlambda_1 = s - t`.
     pub dlambda_1: f64,
-    /// d(term)/dlambda_2 = (s - t)^2.
+    /// `d(term)/dlambda_2 = (s - t)^2`.
     pub dlambda_2: f64,
 }
 

@@ -32,8 +32,6 @@ pub mod weights_error;
 #[cfg(test)]
 #[expect(
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
     reason = "tiny test shapes"
 )]

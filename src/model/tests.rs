@@ -169,11 +169,11 @@ fn oracle_loss(case: &Case, w: &BTreeMap<String, Tensor>, z: &Tensor) -> Tensor 
             })
             .collect();
         let attended = Tensor::stack(&outputs, 1).flatten(1, 2);
-        x = x + attended.matmul(&name("self_attn.o_proj").tr());
+        x += attended.matmul(&name("self_attn.o_proj").tr());
         let h = rms_norm(&x, name("post_attention_layernorm"));
         let gate = h.matmul(&name("mlp.gate_proj").tr()).silu();
         let product = gate * h.matmul(&name("mlp.up_proj").tr());
-        x = x + product.matmul(&name("mlp.down_proj").tr());
+        x += product.matmul(&name("mlp.down_proj").tr());
     }
     let hidden = rms_norm(&x, &w["model.norm.weight"]);
     let head = w
@@ -270,7 +270,7 @@ fn a_row_without_labels_contributes_exactly_nothing() {
     let found = case
         .pass(Saving::Inputs, 7)
         .run(&case.row(), &z, 1.0, Some(&mut grads));
-    assert_eq!(found.loss_sum, 0.0);
+    assert!(found.loss_sum.abs() < 1e-300);
     assert!(found.dz.iter().all(|dz| *dz == 0.0));
     assert!(
         grads

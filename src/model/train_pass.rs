@@ -77,7 +77,10 @@ impl ModelGrads {
     /// # Shapes
     /// Each gradient has the shape of its weight.
     pub fn tensors(&self) -> Vec<&Tensor> {
-        let layers = self.layers.iter().flat_map(|layer| layer.as_array());
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(super::block::PerLayer::as_array);
         let mut tensors: Vec<&Tensor> = std::iter::once(&self.embedding).chain(layers).collect();
         tensors.push(&self.final_norm);
         tensors.extend(&self.head);

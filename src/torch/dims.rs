@@ -15,8 +15,6 @@ use tch::Tensor;
 )]
 pub fn dims<const N: usize>(x: &Tensor) -> [i64; N] {
     let size = x.size();
-    match size.as_slice().try_into() {
-        Ok(dims) => dims,
-        Err(_) => panic!("a tensor of rank {N} has shape {size:?}"),
-    }
+    let dims = <[i64; N]>::try_from(size.as_slice());
+    dims.unwrap_or_else(|_| panic!("a tensor of rank {N} has shape {size:?}"))
 }

@@ -23,10 +23,17 @@ pub fn initial_gates(
     seed: u64,
 ) -> Result<GateBank, AnyFault> {
     match init {
-        GateInit::Reset { mean, std } => {
-            Ok(GateBank::reset(shape.num_layers, shape.num_kv_heads, (*mean, *std), seed))
-        }
-        GateInit::Stripes { num_retrieval_layers, num_streaming_layers, start_with_retrieval } => {
+        GateInit::Reset { mean, std } => Ok(GateBank::reset(
+            shape.num_layers,
+            shape.num_kv_heads,
+            (*mean, *std),
+            seed,
+        )),
+        GateInit::Stripes {
+            num_retrieval_layers,
+            num_streaming_layers,
+            start_with_retrieval,
+        } => {
             let period = num_retrieval_layers + num_streaming_layers;
             let values: Vec<f64> = (0..shape.num_gates())
                 .map(|gate| {
@@ -61,14 +68,21 @@ fn from_mask(
         source,
     })?;
     let sidecar = read::read(file, path)?.sidecar;
-    check_shape((sidecar.mask.num_layers(), sidecar.mask.num_kv_heads()), shape)?;
+    check_shape(
+        (sidecar.mask.num_layers(), sidecar.mask.num_kv_heads()),
+        shape,
+    )?;
     let num_gates = shape.num_gates();
     let count = sparsity.and_then(|s| Rounding::FloorRetrieval.num_retrieval(num_gates, s));
     let mask = match count {
         Some(count) => sidecar.ranks.cut(count),
         None => sidecar.mask,
     };
-    let values: Vec<f64> = mask.flags().iter().map(|flag| f64::from(u8::from(*flag))).collect();
+    let values: Vec<f64> = mask
+        .flags()
+        .iter()
+        .map(|flag| f64::from(u8::from(*flag)))
+        .collect();
     Ok(GateBank::from_values(shape.num_kv_heads, &values))
 }
 
@@ -78,13 +92,21 @@ fn from_checkpoint(path: &Path, shape: AttentionShape) -> Result<GateBank, AnyFa
     let tensors = decode(loaded.file("state.safetensors")?)?;
     let name = "gates.log_alpha";
     let log_alpha = tensors.get(name).and_then(|tensor| tensor.to_f64().ok());
-    let log_alpha = log_alpha
-        .ok_or(TrainError::State { step: loaded.step, name: name.to_owned() })?;
-    check_shape((log_alpha.len() / shape.num_kv_heads, shape.num_kv_heads), shape)?;
+    let log_alpha = log_alpha.ok_or(TrainError::State {
+        step: loaded.step,
+        name: name.to_owned(),
+    })?;
+    check_shape(
+        (log_alpha.len() / shape.num_kv_heads, shape.num_kv_heads),
+        shape,
+    )?;
     Ok(GateBank::new(shape.num_kv_heads, log_alpha))
 }
 
-fn check_shape((layers, kv_heads): (usize, usize), shape: AttentionShape) -> Result<(), TrainError> {
+fn check_shape(
+    (layers, kv_heads): (usize, usize),
+    shape: AttentionShape,
+) -> Result<(), TrainError> {
     if (layers, kv_heads) == (shape.num_layers, shape.num_kv_heads) {
         return Ok(());
     }
@@ -99,8 +121,12 @@ fn check_shape((layers, kv_heads): (usize, usize), shape: AttentionShape) -> Res
 mod tests {
     use super::*;
 
-    const SHAPE: AttentionShape =
-        AttentionShape { num_layers: 4, num_heads: 4, num_kv_heads: 2, head_dim: 8 };
+    const SHAPE: AttentionShape = AttentionShape {
+        num_layers: 4,
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 8,
+    };
 
     #[test]
     fn stripes_cover_whole_layers_and_can_be_swapped() {
@@ -113,7 +139,10 @@ mod tests {
             let bank = initial_gates(&init, SHAPE, 0).unwrap();
             let expected = [first, -first, -first, first].map(|a| [a; 2]).concat();
             assert_eq!(bank.log_alpha(), expected);
-            assert_eq!(frozen(&bank)[0], [f64::from(u8::from(start_with_retrieval)); 2]);
+            assert_eq!(
+                frozen(&bank)[0],
+                [f64::from(u8::from(start_with_retrieval)); 2]
+            );
         }
     }
 

@@ -34,7 +34,12 @@ struct Interval {
 
 impl Interval {
     fn new() -> Self {
-        Self { started: Instant::now(), num_steps: 0, num_tokens: 0, wait: Duration::ZERO }
+        Self {
+            started: Instant::now(),
+            num_steps: 0,
+            num_tokens: 0,
+            wait: Duration::ZERO,
+        }
     }
 }
 
@@ -134,8 +139,13 @@ fn line(
 ) -> Record {
     let mut record = Record::new(done);
     record.scalar(tag::LOSS_LM, report.loss);
-    if let (Some(gates), Gates::Trained { trainer: gate_trainer, .. }) =
-        (&report.gates, &trainer.gates)
+    if let (
+        Some(gates),
+        Gates::Trained {
+            trainer: gate_trainer,
+            ..
+        },
+    ) = (&report.gates, &trainer.gates)
     {
         record
             .scalar(tag::LOSS_REG, gates.penalty)
@@ -151,7 +161,9 @@ fn line(
             .scalar(tag::HEADS_STREAMING, heads.streaming as f64)
             .scalar(tag::HEADS_UNDECIDED, heads.undecided as f64);
     }
-    record.scalar(tag::GRAD_GATES, report.grad_norm).scalar(tag::LR, report.lr);
+    record
+        .scalar(tag::GRAD_GATES, report.grad_norm)
+        .scalar(tag::LR, report.lr);
     let seconds = interval.started.elapsed().as_secs_f64().max(1e-9);
     let per_step = seconds / interval.num_steps.max(1) as f64;
     record
@@ -169,10 +181,16 @@ fn line(
 /// Histograms of the gates and the heatmap of P(z > 0).
 #[expect(clippy::cast_possible_truncation, reason = "shown, not computed with")]
 fn pictures(trainer: &Trainer, io: &mut RunIo, done: u64) {
-    let Gates::Trained { trainer: gates, .. } = &trainer.gates else { return };
+    let Gates::Trained { trainer: gates, .. } = &trainer.gates else {
+        return;
+    };
     let log_alpha: Vec<f32> = gates.bank.log_alpha().iter().map(|a| *a as f32).collect();
-    let open: Vec<f32> =
-        gates.bank.log_alpha().iter().map(|a| (1.0 - prob_closed(*a)) as f32).collect();
+    let open: Vec<f32> = gates
+        .bank
+        .log_alpha()
+        .iter()
+        .map(|a| (1.0 - prob_closed(*a)) as f32)
+        .collect();
     let sink = io.tensorboard();
     sink.histogram(done, tag::HIST_LOG_ALPHA, &log_alpha);
     sink.histogram(done, tag::HIST_Z, &open);
@@ -181,4 +199,3 @@ fn pictures(trainer: &Trainer, io: &mut RunIo, done: u64) {
         sink.picture(done, tag::IMAGE_MASK, picture);
     }
 }
-

@@ -39,26 +39,41 @@ impl Vectors {
             vectors.push_readable("lambda_1", &[1], &[gates.multipliers.lambda_1]);
             vectors.push_readable("lambda_2", &[1], &[gates.multipliers.lambda_2]);
             for (name, values) in gates.state() {
-                vectors.f64.push((name.to_owned(), vec![values.len()], values));
+                vectors
+                    .f64
+                    .push((name.to_owned(), vec![values.len()], values));
             }
         }
-        vectors.f64.push((REDUCTION.to_owned(), vec![2], trainer.reduction.state()));
+        vectors
+            .f64
+            .push((REDUCTION.to_owned(), vec![2], trainer.reduction.state()));
         if let Some(weights) = &trainer.weights {
             let state = weights.trainer.state().into_iter();
-            vectors.f32.extend(state.map(|part| (part.name, part.shape, part.values)));
+            vectors
+                .f32
+                .extend(state.map(|part| (part.name, part.shape, part.values)));
         }
         vectors
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the exact values stand beside them")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the exact values stand beside them"
+    )]
     fn push_readable(&mut self, name: &str, shape: &[usize], values: &[f64]) {
         let values = values.iter().map(|value| *value as f32).collect();
         self.f32.push((name.to_owned(), shape.to_vec(), values));
     }
 
     fn encode(&self) -> Result<Vec<u8>, AnyFault> {
-        let wide = self.f64.iter().map(|(name, shape, v)| NamedTensor::f64(name.clone(), shape, v));
-        let narrow = self.f32.iter().map(|(name, shape, v)| NamedTensor::f32(name.clone(), shape, v));
+        let wide = self
+            .f64
+            .iter()
+            .map(|(name, shape, v)| NamedTensor::f64(name.clone(), shape, v));
+        let narrow = self
+            .f32
+            .iter()
+            .map(|(name, shape, v)| NamedTensor::f32(name.clone(), shape, v));
         let tensors: Vec<NamedTensor<'_>> = wide.chain(narrow).collect();
         Ok(encode(&tensors)?)
     }
@@ -73,23 +88,28 @@ pub fn state(
     loader: &Loader,
     position: u64,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, AnyFault> {
-    let cursor = Cursor { position, data: loader.identity().clone() };
+    let cursor = Cursor {
+        position,
+        data: loader.identity().clone(),
+    };
     let cursor = serde_json::to_vec_pretty(&cursor).unwrap_or_default();
-    Ok(vec![(STATE, Vectors::of(trainer).encode()?), (CURSOR, cursor)])
+    Ok(vec![
+        (STATE, Vectors::of(trainer).encode()?),
+        (CURSOR, cursor),
+    ])
 }
 
 /// Restores a trainer; returns the position of the data.
 ///
 /// # Errors
 /// [`TrainError::State`] for a missing vector; data that changed since.
-pub fn restore(
-    trainer: &mut Trainer,
-    loader: &Loader,
-    loaded: &Loaded,
-) -> Result<u64, AnyFault> {
+pub fn restore(trainer: &mut Trainer, loader: &Loader, loaded: &Loaded) -> Result<u64, AnyFault> {
     let tensors = decode(loaded.file(STATE)?)?;
     let step = loaded.step;
-    let missing = |name: &str| TrainError::State { step, name: name.to_owned() };
+    let missing = |name: &str| TrainError::State {
+        step,
+        name: name.to_owned(),
+    };
     let wide = |name: &str| tensors.get(name).and_then(|tensor| tensor.to_f64().ok());
     if let Gates::Trained { trainer: gates, .. } = &mut trainer.gates {
         gates.restore(wide).map_err(missing)?;
@@ -98,7 +118,10 @@ pub fn restore(
     trainer.reduction.restore(&reduction);
     if let Some(weights) = &mut trainer.weights {
         let narrow = |name: &str| tensors.get(name).and_then(|tensor| tensor.to_f32().ok());
-        weights.trainer.restore(narrow).map_err(|name| TrainError::State { step, name })?;
+        weights
+            .trainer
+            .restore(narrow)
+            .map_err(|name| TrainError::State { step, name })?;
     }
     let cursor: Cursor = loaded.json(CURSOR)?;
     loader.identity().check(&cursor.data)?;

@@ -24,6 +24,7 @@ use crate::span::Span;
 
 /// Where the gates of a run come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run holds one of them")]
 pub enum Gates {
     /// They train.
     Trained {

@@ -21,7 +21,10 @@ use crate::schedule::{LrSchedule, LrShape, SparsitySchedule, SparsityShape};
 use crate::span::Span;
 use tch::{Device, Kind};
 
-const ADAM: AdamSettings = AdamSettings { betas: [0.9, 0.95], eps: 1e-8 };
+const ADAM: AdamSettings = AdamSettings {
+    betas: [0.9, 0.95],
+    eps: 1e-8,
+};
 
 fn model(kind: Kind) -> Llama {
     let config = ModelConfig::parse(
@@ -31,24 +34,40 @@ fn model(kind: Kind) -> Llama {
         "hidden_act": "silu", "tie_word_embeddings": false}"#,
     )
     .unwrap();
-    let init = Init { embedding_std: 1.0, outputs: Outputs::Drawn, seed: 3 };
+    let init = Init {
+        embedding_std: 1.0,
+        outputs: Outputs::Drawn,
+        seed: 3,
+    };
     let tensors = fresh_tensors(&config, init, Device::Cpu);
-    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.to_kind(kind))).collect();
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_kind(kind)))
+        .collect();
     Llama::from_tensors(config, tensors).unwrap()
 }
 
 fn weights(model: &Llama, rules: Rules) -> WeightTrainer {
-    let muon = MuonSettings { momentum: 0.95, iterations: 5 };
+    let muon = MuonSettings {
+        momentum: 0.95,
+        iterations: 5,
+    };
     WeightTrainer::new(model, rules, WeightSettings { adam: ADAM, muon })
 }
 
 fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Trainer {
     let model = model(kind);
-    let rate = Rate { lr: 0.3, weight_decay: 0.1 };
+    let rate = Rate {
+        lr: 0.3,
+        weight_decay: 0.1,
+    };
     let gates = gates.map_or_else(
         || Gates::Trained {
             trainer: GateTrainer::new(GateBank::reset(2, 2, (1.0, 0.5), 7), LinearTerm::On),
-            rates: GateRates { gates: rate, lambdas: rate },
+            rates: GateRates {
+                gates: rate,
+                lambdas: rate,
+            },
             constraint: Constraint::Expected,
             target: SparsitySchedule {
                 num_steps: 20,
@@ -62,7 +81,10 @@ fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Tra
     );
     let weights = train_weights.then(|| Weights {
         trainer: weights(&model, Rules::AdamW),
-        rate: Rate { lr: 0.01, weight_decay: 0.0 },
+        rate: Rate {
+            lr: 0.01,
+            weight_decay: 0.0,
+        },
     });
     Trainer {
         model,
@@ -78,7 +100,12 @@ fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Tra
                 mlp_chunk_len: 16,
                 loss_chunk_len: 8,
             },
-            lr: LrSchedule { num_steps: 20, warmup_ratio: 0.1, min_ratio: 0.1, shape: LrShape::Cosine },
+            lr: LrSchedule {
+                num_steps: 20,
+                warmup_ratio: 0.1,
+                min_ratio: 0.1,
+                shape: LrShape::Cosine,
+            },
             adam: ADAM,
             clip_norm: 1.0,
         },
@@ -100,10 +127,15 @@ fn rows(model: &Llama, step: i64) -> Vec<Row> {
 /// Every number that training changed, for bitwise comparison.
 fn fingerprint(trainer: &Trainer) -> Vec<f64> {
     let gates = match &trainer.gates {
-        Gates::Trained { trainer, .. } => trainer.state().into_iter().flat_map(|(_, v)| v).collect(),
+        Gates::Trained { trainer, .. } => {
+            trainer.state().into_iter().flat_map(|(_, v)| v).collect()
+        }
         Gates::Frozen(z) => z.concat(),
     };
-    let weights = trainer.weights.as_ref().map(|weights| weights.trainer.state());
+    let weights = trainer
+        .weights
+        .as_ref()
+        .map(|weights| weights.trainer.state());
     let weights = weights.into_iter().flatten().flat_map(|part| part.values);
     gates.into_iter().chain(weights.map(f64::from)).collect()
 }
@@ -142,12 +174,28 @@ fn a_resumed_run_is_bit_identical_at_every_step() {
             (&mut fresh.gates, &resumed.gates)
         {
             let state = from.state();
-            let get = |name: &str| state.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+            let get = |name: &str| {
+                state
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| v.clone())
+            };
             to.restore(get).unwrap();
         }
         let state = resumed.weights.as_ref().unwrap().trainer.state();
-        let get = |name: &str| state.iter().find(|p| p.name == name).map(|p| p.values.clone());
-        fresh.weights.as_mut().unwrap().trainer.restore(get).unwrap();
+        let get = |name: &str| {
+            state
+                .iter()
+                .find(|p| p.name == name)
+                .map(|p| p.values.clone())
+        };
+        fresh
+            .weights
+            .as_mut()
+            .unwrap()
+            .trainer
+            .restore(get)
+            .unwrap();
         fresh.step(&batch, step as u64).unwrap();
         resumed = fresh;
         assert_eq!(fingerprint(&resumed), fingerprint(&straight), "step {step}");
@@ -164,7 +212,12 @@ fn an_interrupted_step_changes_nothing() {
         calls.get() == 2
     };
     let batch = rows(&trainer.model, 0);
-    assert!(trainer.step_unless(&batch, 0, &second_micro_batch).unwrap().is_none());
+    assert!(
+        trainer
+            .step_unless(&batch, 0, &second_micro_batch)
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(fingerprint(&trainer), before);
 }
 
@@ -179,8 +232,14 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
     };
     let batch = rows(&trainer.model, 0);
     let error = trainer.step(&batch, 4).unwrap_err();
-    assert_eq!((error.code(), error.kind().exit_code()), ("num.not_finite", 5));
-    let same = fingerprint(&trainer).iter().zip(&poisoned).all(|(a, b)| a.to_bits() == b.to_bits());
+    assert_eq!(
+        (error.code(), error.kind().exit_code()),
+        ("num.not_finite", 5)
+    );
+    let same = fingerprint(&trainer)
+        .iter()
+        .zip(&poisoned)
+        .all(|(a, b)| a.to_bits() == b.to_bits());
     assert!(same, "something was updated");
 }
 
@@ -192,7 +251,10 @@ fn bf16_gates_follow_f32_gates_within_the_rounding_of_their_activations() {
         let batch = rows(&trainer.model, 0);
         trainer.step(&batch, 3).unwrap().loss
     });
-    assert!((losses[0] - losses[1]).abs() < 0.02 * losses[0], "{losses:?}");
+    assert!(
+        (losses[0] - losses[1]).abs() < 0.02 * losses[0],
+        "{losses:?}"
+    );
 }
 
 #[test]
@@ -234,9 +296,17 @@ fn tokens_without_weight_are_not_trained_on() {
     let ids: Vec<i64> = (0..10).collect();
     let only = |position: usize| Sample {
         ids: ids.clone(),
-        weights: (0..10).map(|i| f32::from(u8::from(i == position))).collect(),
+        weights: (0..10)
+            .map(|i| f32::from(u8::from(i == position)))
+            .collect(),
     };
-    let mean: f64 = (1..10).map(|p| pretrainer.evaluate(&[only(p)])).sum::<f64>() / 9.0;
-    let all = Sample { ids: ids.clone(), weights: vec![1.0; 10] };
+    let mean: f64 = (1..10)
+        .map(|p| pretrainer.evaluate(&[only(p)]))
+        .sum::<f64>()
+        / 9.0;
+    let all = Sample {
+        ids: ids.clone(),
+        weights: vec![1.0; 10],
+    };
     assert!((pretrainer.evaluate(&[all]) - mean).abs() < 1e-5);
 }

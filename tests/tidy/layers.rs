@@ -50,7 +50,7 @@ pub(crate) fn unlisted(tree: &Tree) -> Vec<String> {
                 "src/lib.rs: `{name}` has no place in the layer order"
             )),
             Some(rank) if rank < last => {
-                complaints.push(format!("src/lib.rs: `{name}` is out of order"))
+                complaints.push(format!("src/lib.rs: `{name}` is out of order"));
             }
             Some(rank) => last = rank,
         }

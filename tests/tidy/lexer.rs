@@ -100,7 +100,7 @@ pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = us
         .filter(move |at| {
             let before = code[..*at].chars().next_back();
             let after = code[at + word.len()..].chars().next();
-            !(open && before.is_some_and(part)) && !(closed && after.is_some_and(part))
+            !(open && before.is_some_and(part) || closed && after.is_some_and(part))
         })
 }
 

@@ -210,7 +210,7 @@ pub(crate) fn settings(file: &SourceFile) -> Vec<String> {
 
 fn undenied(file: &SourceFile) -> Vec<String> {
     let structs = words(&file.code, "struct").filter(|at| {
-        let head = docs_before(&file.text[..file.text[..*at].rfind('\n').unwrap_or(0) + 1]);
+        let head = docs_before(&file.text[..=file.text[..*at].rfind('\n').unwrap_or(0)]);
         let named = file.code[*at..]
             .find(['{', ';'])
             .is_some_and(|end| file.code[at + end..].starts_with('{'));

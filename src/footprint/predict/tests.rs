@@ -239,18 +239,53 @@ fn the_counted_convention_matches_brute_force_sums() {
             (Convention::Counted, rule),
         )
     };
-    use StreamingRule::{DuoChunk, FrozenPrompt, Sliding};
     for (rule, share, chunk_len, kv_footprint, kv_peak) in [
-        (DuoChunk, 1.0, 32_768, 0.263_113_01, Some(0.258_791_04)),
-        (DuoChunk, 1.0, 8_192, 0.078_967_59, Some(0.071_289_61)),
-        (DuoChunk, 0.7, 32_768, 0.484_179_11, None),
-        (DuoChunk, 0.7, 8_192, 0.355_277_31, None),
-        (Sliding, 1.0, 32_768, 0.017_500_94, Some(0.258_783_41)),
-        (Sliding, 1.0, 8_192, 0.017_500_94, Some(0.071_281_98)),
-        (Sliding, 0.7, 32_768, 0.312_250_66, None),
-        (Sliding, 0.7, 8_192, 0.312_250_66, None),
-        (FrozenPrompt, 1.0, 32_768, 0.999_697_55, Some(0.999_847_41)),
-        (FrozenPrompt, 1.0, 8_192, 0.999_697_55, Some(0.999_847_41)),
+        (
+            StreamingRule::DuoChunk,
+            1.0,
+            32_768,
+            0.263_113_01,
+            Some(0.258_791_04),
+        ),
+        (
+            StreamingRule::DuoChunk,
+            1.0,
+            8_192,
+            0.078_967_59,
+            Some(0.071_289_61),
+        ),
+        (StreamingRule::DuoChunk, 0.7, 32_768, 0.484_179_11, None),
+        (StreamingRule::DuoChunk, 0.7, 8_192, 0.355_277_31, None),
+        (
+            StreamingRule::Sliding,
+            1.0,
+            32_768,
+            0.017_500_94,
+            Some(0.258_783_41),
+        ),
+        (
+            StreamingRule::Sliding,
+            1.0,
+            8_192,
+            0.017_500_94,
+            Some(0.071_281_98),
+        ),
+        (StreamingRule::Sliding, 0.7, 32_768, 0.312_250_66, None),
+        (StreamingRule::Sliding, 0.7, 8_192, 0.312_250_66, None),
+        (
+            StreamingRule::FrozenPrompt,
+            1.0,
+            32_768,
+            0.999_697_55,
+            Some(0.999_847_41),
+        ),
+        (
+            StreamingRule::FrozenPrompt,
+            1.0,
+            8_192,
+            0.999_697_55,
+            Some(0.999_847_41),
+        ),
     ] {
         let what = format!("{rule:?}, h = {share}, c = {chunk_len}");
         let prediction = counted(chunk_len, share, rule);

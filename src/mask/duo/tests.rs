@@ -98,7 +98,10 @@ fn a_table_of_query_heads_is_named_as_such() {
     let error = error.unwrap_err();
     assert_eq!(error.code(), "mask.shape");
     let text = error.to_string();
-    assert!(text.contains("4 columns") && text.contains("2 kv heads and 4 heads"), "{text}");
+    assert!(
+        text.contains("4 columns") && text.contains("2 kv heads and 4 heads"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -395,7 +395,7 @@ fn every_other_key_is_checked() {
         check_edit("mask.metadata", |parts| parts.set(key, value));
     }
     check_edit("mask.base_arch", |parts| {
-        parts.set(keys::BASE_ARCH_SHA256, "00")
+        parts.set(keys::BASE_ARCH_SHA256, "00");
     });
     check_edit("mask.base_arch", |parts| parts.set(keys::NUM_HEADS, "4"));
 }
