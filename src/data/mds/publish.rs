@@ -2,7 +2,7 @@
 
 use super::error::MdsError;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Writes `bytes` as `dir/name`: under a temporary name, synced, renamed, then the folder synced.
@@ -10,21 +10,34 @@ use std::path::Path;
 /// # Errors
 /// [`MdsError::Io`].
 pub fn publish(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), MdsError> {
+    publish_with(dir, name, |file| file.write_all(bytes))
+}
+
+/// As [`publish`], for content that `write` produces piece by piece.
+///
+/// # Errors
+/// [`MdsError::Io`].
+pub fn publish_with(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), MdsError> {
     let path = dir.join(name);
     let temporary = dir.join(format!(".{name}.tmp"));
-    let io = |source| MdsError::Io {
-        action: "write",
-        path: path.clone(),
-        source,
-    };
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
+    let written = File::create(&temporary).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
         std::fs::rename(&temporary, &path)
     });
-    if let Err(error) = written {
+    if let Err(source) = written {
         let _best_effort = std::fs::remove_file(&temporary);
-        return Err(io(error));
+        return Err(MdsError::Io {
+            action: "write",
+            path,
+            source,
+        });
     }
     sync_dir(dir)
 }

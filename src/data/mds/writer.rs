@@ -98,6 +98,11 @@ impl Writer {
         Ok(writer)
     }
 
+    /// The folder being written.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Appends one row: name and value of every column, in any order.
     ///
     /// # Errors

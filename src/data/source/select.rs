@@ -52,6 +52,11 @@ impl Selected<'_> {
         self.source.describe(self.index).0
     }
 
+    /// Name of the source it comes from.
+    pub fn domain(&self) -> &str {
+        self.source.name()
+    }
+
     /// Its approximate size in bytes.
     pub fn bytes(&self) -> u64 {
         self.source.describe(self.index).1
