@@ -21,6 +21,7 @@ pub mod generate;
 pub mod machine;
 pub mod compute;
 pub mod output;
+pub mod pack;
 pub mod program;
 pub mod score;
 pub mod sources;

@@ -24,6 +24,8 @@ pub struct Cli {
 /// The subcommands, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Pack text into rows of a fixed length for training
+    Pack(super::pack::Args),
     /// Train gates on packed text: one per kv head, frozen weights by default.
     Train(super::train::Args),
     /// Measure what a mask costs in answers and saves in memory.
@@ -45,6 +47,7 @@ pub enum Command {
 impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
+            Self::Pack(args) => super::pack::run(args),
             Self::Train(args) => super::train::run(args),
             Self::Eval(args) => super::eval::run(args),
             Self::Score(args) => super::score::run(args),

@@ -1,7 +1,7 @@
 //! From a checked configuration to a trainer, its data and the facts an exported mask will carry.
 
 use crate::attention::Backend;
-use crate::config::data::{StreamWeight as ConfigWeight, Verification};
+use crate::config::data::Verification;
 use crate::config::load::Loaded;
 use crate::config::loss::{Reduction as ConfigReduction, Saving as ConfigSaving};
 use crate::config::model::Dtype;
@@ -9,7 +9,6 @@ use crate::config::sparsity::Constraint as ConfigConstraint;
 use crate::config::train::TrainConfig;
 use crate::data::loader::{Loader, LoaderSettings};
 use crate::data::mds::dataset::{ReadOptions, Verify};
-use crate::data::mixture::{StreamSpec, StreamWeight};
 use crate::data::ranks::Ranks;
 use crate::fault::AnyFault;
 use crate::gate::lagrangian::Constraint;
@@ -72,18 +71,7 @@ pub(super) fn prepare(
 
 /// The loader, the run's plan, and the length of a stored row.
 fn open_data(config: &TrainConfig, vocab_size: usize) -> Result<(Loader, Plan, usize), AnyFault> {
-    let streams: Vec<StreamSpec> = config
-        .data
-        .train
-        .iter()
-        .map(|stream| StreamSpec {
-            path: stream.path.clone(),
-            weight: match stream.weight {
-                ConfigWeight::Proportion(value) => StreamWeight::Proportion(value),
-                ConfigWeight::Repeat(value) => StreamWeight::Repeat(value),
-            },
-        })
-        .collect();
+    let streams = &config.data.train;
     let settings = LoaderSettings {
         seed: config.seed,
         epoch_rows: config.data.epoch_rows,
@@ -95,11 +83,11 @@ fn open_data(config: &TrainConfig, vocab_size: usize) -> Result<(Loader, Plan, u
         read: read_options(config.data.verify),
         ..LoaderSettings::default()
     };
-    let probe = Loader::open(&streams, &settings)?;
+    let probe = Loader::open(streams, &settings)?;
     let row_len = probe.stored_row_len()?;
     let rows_per_step = rows_per_step(config.optimizer.tokens_per_step, row_len as u64)?;
     let ranks = Ranks::single(rows_per_step);
-    let loader = Loader::open(&streams, &LoaderSettings { ranks, ..settings })?;
+    let loader = Loader::open(streams, &LoaderSettings { ranks, ..settings })?;
     let plan = Plan {
         num_steps: config.optimizer.steps,
         rows_per_step: usize::try_from(rows_per_step).unwrap_or(usize::MAX),

@@ -2,7 +2,7 @@
 
 use super::mds::dataset::Dataset;
 use super::mds::error::MdsError;
-use super::mixture::{StreamSpec, StreamWeight};
+use crate::config::data::{StreamSpec, StreamWeight};
 
 /// Everything besides the seed that decides the order. No paths: data may move.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -1,25 +1,7 @@
 //! How many rows of each stream one epoch holds.
 
 use super::mds::error::MdsError;
-use std::path::PathBuf;
-
-/// How much of a stream an epoch holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum StreamWeight {
-    /// Its share of the rows, relative to the other streams' shares.
-    Proportion(f64),
-    /// So many times all its rows; 1 when nothing is said.
-    Repeat(f64),
-}
-
-/// One MDS folder of a mixture.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamSpec {
-    /// The folder.
-    pub path: PathBuf,
-    /// How much of it.
-    pub weight: StreamWeight,
-}
+use crate::config::data::{StreamSpec, StreamWeight};
 
 /// Rows of each stream in one epoch, in the order of `streams`; `rows` are the rows each has on disk.
 ///
@@ -139,6 +121,7 @@ fn to_u64(rows: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn share(value: f64) -> StreamSpec {
         spec(StreamWeight::Proportion(value))

@@ -1,6 +1,7 @@
 //! Rows, the collator's goldens, and the loader: order, seeking, ranks, prefetch, and data that changed.
 
 use crate::mds_reader::{fixtures, open};
+use prulong::config::data::{StreamSpec, StreamWeight};
 use prulong::data::collate::{CollateSettings, IGNORED, collate};
 use prulong::data::identity::DataIdentity;
 use prulong::data::loader::{Loader, LoaderSettings, PackedRow};
@@ -10,7 +11,6 @@ use prulong::data::mds::dtype::Dtype;
 use prulong::data::mds::error::MdsError;
 use prulong::data::mds::value::{Value, hex};
 use prulong::data::mds::writer::{WriteOptions, Writer};
-use prulong::data::mixture::{StreamSpec, StreamWeight};
 use prulong::data::order::OrderKind;
 use prulong::data::ranks::Ranks;
 use prulong::data::rows::{RowNeeds, TokenRow, read_row};

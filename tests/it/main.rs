@@ -7,6 +7,7 @@ mod cli_frame;
 mod cli_help;
 mod cli_score;
 mod data_loader;
+mod data_pack;
 mod doctor;
 mod fault_runs;
 mod golden_logits;

@@ -20,8 +20,6 @@ use std::path::Path;
 pub struct PackJob<'a> {
     /// Where documents come from. Their names become the rows' domains.
     pub sources: &'a [Box<dyn Source>],
-    /// The sources' own settings, for the manifest.
-    pub source_settings: &'a [serde_json::Value],
     /// Turns text into tokens.
     pub tokenizer: &'a Tokenizer,
     /// How rows are made.
@@ -87,6 +85,7 @@ pub fn documents<'a>(job: &PackJob<'a>, split: Split) -> Vec<Selected<'a>> {
         split,
         held_out_share: job.held_out,
         max_bytes: None,
+        seed: job.settings.seed,
     };
     let mut documents = select(job.sources, &selection);
     documents.truncate(job.max_documents.unwrap_or(usize::MAX));
@@ -190,7 +189,7 @@ fn write_manifest(
     spool: &Spool,
     report: &PackReport,
 ) -> Result<(), PackError> {
-    let sources = job.sources.iter().zip(job.source_settings);
+    let sources = job.sources.iter();
     let head = ManifestHead {
         schema: manifest::SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -198,9 +197,9 @@ fn write_manifest(
         held_out: job.held_out,
         tokenizer: TokenizerRecord::new(job.tokenizer),
         sources: sources
-            .map(|(source, settings)| SourceRecord {
+            .map(|source| SourceRecord {
                 name: source.name().to_owned(),
-                settings: settings.clone(),
+                settings: source.settings(),
             })
             .collect(),
         settings: job.settings,

@@ -258,6 +258,10 @@ impl Source for Crates {
         "crates"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self.settings)
+    }
+
     fn num_documents(&self) -> usize {
         self.found.len()
     }

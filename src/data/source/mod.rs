@@ -49,6 +49,11 @@ pub trait Source: Send + Sync {
     /// Domain name written to every row, e.g. `crates`.
     fn name(&self) -> &str;
 
+    /// Filters and grouping, for a manifest; no paths.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// Number of documents, in a fixed order that depends only on the corpus.
     fn num_documents(&self) -> usize;
 

@@ -53,6 +53,7 @@ struct Group {
 
 /// Text below one path, scanned.
 pub struct Text {
+    settings: TextSettings,
     groups: Vec<(Group, u64)>,
     dropped: BTreeMap<String, u64>,
 }
@@ -91,7 +92,11 @@ impl Text {
                 (group, bytes)
             })
             .collect();
-        Ok(Self { groups, dropped })
+        Ok(Self {
+            settings: settings.clone(),
+            groups,
+            dropped,
+        })
     }
 }
 
@@ -164,6 +169,10 @@ fn group(root: &Path, id: String, mut files: Vec<FoundFile>, settings: &TextSett
 impl Source for Text {
     fn name(&self) -> &'static str {
         "text"
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self.settings)
     }
 
     fn num_documents(&self) -> usize {
