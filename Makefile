@@ -3,7 +3,7 @@
 DATA := data/packed/quickstart
 RUN := checkpoints/runs/quickstart
 MODEL := checkpoints/tiny
-MASK := $(RUN)/masks/sparsity-0.50
+MASK := $(RUN)/masks/half
 PRULONG := target/release/prulong
 
 .DEFAULT_GOAL := help
@@ -23,21 +23,29 @@ build: provision ## Build the release program
 
 ## ---- the main job
 
-demo: build $(DATA)/index.json $(MASK)/mask.safetensors ## Train a head mask on text found on this machine and show what it keeps
-	$(PRULONG) eval --model $(MODEL) --mask $(MASK)/mask.safetensors --data $(DATA) --task recall --lengths 512,1024 --chunk 256
+demo: build $(RUN)/recall.txt ## Train a head mask on text found on this machine and show what it keeps
+	@cat $(RUN)/recall.txt
 	@echo
-	@echo "packed text   $(DATA)/"
-	@echo "the run       $(RUN)/ (config.toml, metrics.jsonl, log.txt; TensorBoard: $(RUN)/events)"
-	@echo "the head mask $(MASK)/"
+	@echo "packed text    $(DATA)/ (manifest.json: what it is made of)"
+	@echo "the run        $(RUN)/ (config.toml, metrics.jsonl, log.txt; tensorboard --logdir $(RUN)/events)"
+	@echo "the head mask  $(MASK)/head_mask.safetensors, with the files other engines read beside it"
+	@echo "its recall     $(RUN)/recall.json"
 	@echo "again from the start: make clean-demo demo"
 
-$(DATA)/index.json: | build
+# The text is the source of every crate in the lock file: what any machine that builds this has.
+$(DATA)/manifest.json: | build
+	cargo fetch --quiet
 	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len 1024 --held-out 0.05 -o $(DATA)
 
 # A run that was interrupted goes on where it stopped.
-$(MASK)/mask.safetensors: | build $(DATA)/index.json
+$(MASK)/head_mask.safetensors: | build $(DATA)/manifest.json
 	$(PRULONG) train --config configs/quickstart.toml --run-dir $(RUN) --resume auto
 	$(PRULONG) export-mask $(RUN) --sparsity 0.5 -o $(MASK)
+
+$(RUN)/recall.txt: | build $(MASK)/head_mask.safetensors
+	$(PRULONG) eval --model $(MODEL) --mask $(MASK) --data $(DATA) --task recall --lengths 512,1024 --chunk 256 \
+		--all-streaming --random-masks 5 --output $(RUN)/recall.json --force >$@.new
+	@mv $@.new $@
 
 clean-demo: ## Remove what `make demo` made, except the build
 	rm -rf $(DATA) $(RUN)

@@ -2,13 +2,14 @@
 
 use crate::attention::choose::{BACKENDS, choose};
 use crate::checkpoint::{Disk, durable};
+use crate::cli::check::{Check, Status, lines, report};
 use crate::cli::machine::{self, show_bytes};
 use crate::cli::output::Output;
 use crate::cli::sources;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::torch::error::TorchError;
 use crate::torch::{abi, cuda, shim, threads};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
 use tch::{Device, Tensor};
@@ -75,55 +76,6 @@ impl Coded for Unhealthy {
     }
     fn kind(&self) -> Kind {
         Kind::Environment
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Status {
-    Ok,
-    Note,
-    Broken,
-}
-
-#[derive(Debug, serde::Serialize)]
-struct Check {
-    name: &'static str,
-    status: Status,
-    detail: String,
-    fix: Option<String>,
-    values: Value,
-}
-
-impl Check {
-    fn ok(name: &'static str, detail: impl Into<String>, values: Value) -> Self {
-        Self {
-            name,
-            status: Status::Ok,
-            detail: detail.into(),
-            fix: None,
-            values,
-        }
-    }
-
-    /// The same check with a worse result and the way out.
-    fn but(self, status: Status, fix: impl Into<String>) -> Self {
-        Self {
-            status,
-            fix: Some(fix.into()),
-            ..self
-        }
-    }
-
-    fn failed(name: &'static str, status: Status, error: &TorchError) -> Self {
-        let values = json!({ "code": error.code() });
-        Self {
-            name,
-            status,
-            detail: error.to_string(),
-            fix: error.hint(),
-            values,
-        }
     }
 }
 
@@ -383,31 +335,6 @@ fn rust_books(root: &Path) -> Check {
         Status::Note,
         "run `rustup component add rust-docs`, or use another source",
     )
-}
-
-fn report(checks: &[Check]) -> Value {
-    json!({
-        "schema": "prulong.doctor/1",
-        "version": env!("CARGO_PKG_VERSION"),
-        "healthy": checks.iter().all(|check| check.status != Status::Broken),
-        "checks": checks,
-    })
-}
-
-fn lines(checks: &[Check]) -> Vec<String> {
-    let mut lines = vec![format!("prulong {}", env!("CARGO_PKG_VERSION"))];
-    for check in checks {
-        let word = match check.status {
-            Status::Ok => "ok",
-            Status::Note => "note",
-            Status::Broken => "broken",
-        };
-        lines.push(format!("{word:<7} {:<16} {}", check.name, check.detail));
-        if let Some(fix) = &check.fix {
-            lines.push(format!("{:24} fix: {fix}", ""));
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

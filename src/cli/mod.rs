@@ -12,6 +12,7 @@
 )]
 
 mod bug;
+mod check;
 pub mod config_args;
 pub mod config;
 pub mod doctor;

@@ -279,7 +279,6 @@ fn settings_that_exclude_each_other_are_refused() {
     refused_with(&frozen, "needs a source of gates");
     refused_with(&["optimizer.train_weights=true"], "is needed while");
     refused_with(&["optimizer.weight_lr=1e-5"], "has no effect");
-    refused_with(&["attention.branch=local"], "sink_len = 0");
     refused_with(&["data.train=[\"a@0.5\", \"b\"]"], "all of them");
     refused_with(
         &["data.train=[\"a#2\"]", "data.epoch_rows=10"],

@@ -103,6 +103,11 @@ fn stale_in(path: &str, text: &str) -> Vec<String> {
                 && quoted
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+            // `configs/NAME.toml` stands for any name.
+            let stem = Path::new(quoted)
+                .file_stem()
+                .map_or("".into(), |stem| stem.to_string_lossy());
+            let is_path = is_path && (stem.to_uppercase() != stem || stem.is_empty());
             if is_path && !root().join(quoted).exists() {
                 complaints.push(format!("{path}:{}: `{quoted}` does not exist", line + 1));
             }
