@@ -1,6 +1,8 @@
 //! Whole runs of the real program, killed and interrupted: the same command continues and ends with the same bytes.
 
 use crate::fault_store::wait_until;
+use prulong::checkpoint::state::{StateDtype, decode};
+use prulong::checkpoint::store::{CheckpointStore, Loaded};
 use prulong::data::mds::array::Array;
 use prulong::data::mds::column::Encoding;
 use prulong::data::mds::dtype::Dtype;
@@ -332,6 +334,101 @@ fn terminated_pretraining_saves_exits_with_75_and_continues_exactly() {
 fn terminated_training_saves_exits_with_75_and_continues_exactly() {
     check_stop(&Place::train(&[]));
     check_stop(&Place::train(EVERYTHING));
+}
+
+/// Whether every number that continues a run is finite; `lambda_1` and `lambda_2` are rounded copies for readers.
+fn is_finite(loaded: &Loaded) -> bool {
+    let tensors = decode(loaded.file("state.safetensors").unwrap()).unwrap();
+    assert!(tensors.len() > 3);
+    let mut kept = tensors
+        .values()
+        .filter(|tensor| !tensor.name.starts_with("lambda_"));
+    kept.all(|tensor| match tensor.dtype {
+        StateDtype::F32 => tensor
+            .to_f32()
+            .unwrap()
+            .iter()
+            .all(|value| value.is_finite()),
+        StateDtype::F64 => tensor
+            .to_f64()
+            .unwrap()
+            .iter()
+            .all(|value| value.is_finite()),
+        other => panic!("{other:?} in a checkpoint"),
+    })
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_before_the_update() {
+    let place = Place::train(EVERYTHING);
+    for (name, setting) in [
+        ("weights", "optimizer.weight_lr=1e30"),
+        ("lambda", "optimizer.lambda_lr=1e200"),
+    ] {
+        let output = place
+            .command(name)
+            .args(["--set", setting])
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{name}: {text}");
+        let step = place.newest_step(name);
+        assert!((1..NUM_STEPS).contains(&step), "{name}: {text}");
+        let loaded = CheckpointStore::load_path(&place.run_dir(name)).unwrap();
+        assert!(loaded.warnings.is_empty() && is_finite(&loaded), "{name}");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
+fn a_disk_that_fills_up_ends_the_run_with_4_and_keeps_its_last_checkpoint() {
+    let place = Place::train(&[
+        "optimizer.steps=100000",
+        "run.log_every=1000",
+        "checkpoint.full_disk_wait_s=1",
+    ]);
+    std::fs::create_dir(place.run_dir("disk")).unwrap();
+    let script = "mount -t tmpfs -o size=8m tmpfs disk || exit 99; \"$@\" & pid=$!; \
+        until [ -d disk/run/ckpt/step-3 ]; do kill -0 $pid || exit 98; done; \
+        cat /dev/zero > disk/filler; wait $pid; code=$?; rm disk/filler; cp -r disk/run kept; exit $code";
+    let command = place.command("disk/run");
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let output = shell.current_dir(place.dir.path()).output();
+    let Some(output) = output
+        .ok()
+        .filter(|output| output.status.code() != Some(99))
+    else {
+        eprintln!("not run: this machine does not let tests mount a file system");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("io.no_space"), "{text}");
+    let loaded = CheckpointStore::load_path(&place.run_dir("kept")).unwrap();
+    assert!(loaded.warnings.is_empty() && loaded.step >= 3, "{text}");
+    assert!(
+        text.contains(&format!("the last good one is step {}", loaded.step)),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_fit_on_its_disk_does_not_start() {
+    let place = Place::train(&[]);
+    let huge = ["--set", "checkpoint.keep_last=9000000000000"];
+    let output = place
+        .command("run")
+        .args(huge)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("run.no_space"), "{text}");
+    assert_eq!(place.newest_step("run"), 0);
 }
 
 #[test]
