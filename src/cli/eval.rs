@@ -6,7 +6,7 @@ use super::text_args::TextArgs;
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
-use crate::eval::haystack::{Haystack, HaystackIdentity};
+use crate::eval::haystack::HaystackIdentity;
 use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
 use crate::eval::method::{Method, MethodKind, MethodPlan, Streaming};
 use crate::eval::results::{
