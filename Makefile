@@ -26,19 +26,19 @@ build: provision ## Build the release program
 demo: build $(RUN)/recall.txt ## Train a head mask on text found on this machine and show what it keeps
 	@cat $(RUN)/recall.txt
 	@echo
-	@echo "packed text    $(DATA)/ (manifest.json: what it is made of)"
+	@echo "packed text    $(DATA)/ (train/manifest.json: what it is made of)"
 	@echo "the run        $(RUN)/ (config.toml, metrics.jsonl, log.txt; tensorboard --logdir $(RUN)/events)"
 	@echo "the head mask  $(MASK)/head_mask.safetensors, with the files other engines read beside it"
 	@echo "its recall     $(RUN)/recall.json"
 	@echo "again from the start: make clean-demo demo"
 
 # The text is the source of every crate in the lock file: what any machine that builds this has.
-$(DATA)/manifest.json: | build
+$(DATA)/train/manifest.json: | build
 	cargo fetch --quiet
 	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len 1024 --held-out 0.05 -o $(DATA)
 
 # A run that was interrupted goes on where it stopped.
-$(MASK)/head_mask.safetensors: | build $(DATA)/manifest.json
+$(MASK)/head_mask.safetensors: | build $(DATA)/train/manifest.json
 	$(PRULONG) train --config configs/quickstart.toml --run-dir $(RUN) --resume auto
 	$(PRULONG) export-mask $(RUN) --sparsity 0.5 -o $(MASK)
 

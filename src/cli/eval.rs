@@ -2,15 +2,11 @@
 
 use super::compute::{Compute, ComputeArgs};
 use super::output::{self, Output};
-use super::sources::{SourceSpec, open_sources};
-use crate::data::mds::dataset::{Dataset, ReadOptions};
-use crate::data::source::held_out::DEFAULT_SHARE;
+use super::text_args::TextArgs;
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
-use crate::eval::haystack::Haystack;
-use crate::eval::haystack::documents::HeldOutDocuments;
-use crate::eval::haystack::rows::PackedRows;
+use crate::eval::haystack::HaystackIdentity;
 use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
 use crate::eval::method::{Method, MethodKind, MethodPlan, Streaming};
 use crate::eval::results::{
@@ -125,23 +121,6 @@ struct StreamingArgs {
     window: Option<usize>,
 }
 
-/// The text to hide facts in.
-#[derive(clap::Args, Debug)]
-struct TextArgs {
-    /// Text to hide facts in: `crates`, `rust-books`, `text=PATH` or `text-dirs=PATH`; may be repeated. Only documents
-    /// held out of training are used.
-    #[arg(long = "source", value_name = "SOURCE", default_value = "crates")]
-    sources: Vec<SourceSpec>,
-
-    /// Share of documents held out of training.
-    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE)]
-    held_out: f64,
-
-    /// Packed data to hide facts in instead; its held-out split `val` is used where it has one.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["sources", "held_out"])]
-    data: Option<PathBuf>,
-}
-
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 enum TaskName {
     /// One fact in held-out text, asked for at the end.
@@ -204,9 +183,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
             streaming: plan.streaming,
             model: subject.identity,
             mask: mask.as_ref().map(|mask| mask.identity.clone()),
+            warnings: warnings(mask.as_ref(), &haystack.identity()),
             haystack: haystack.identity(),
             machine: machine_identity(&machine),
-            warnings: mask.map(|mask| mask.warnings).unwrap_or_default(),
         },
         methods: evaluated,
     };
@@ -230,21 +209,6 @@ fn check(args: &Args) -> Result<(), EvalError> {
     match &args.output {
         Some(path) if path.exists() && !args.force => Err(EvalError::Exists { path: path.clone() }),
         _ => Ok(()),
-    }
-}
-
-impl TextArgs {
-    fn open(&self, tokenizer: &Arc<Tokenizer>) -> Result<Box<dyn Haystack>, AnyFault> {
-        let tokenizer = Arc::clone(tokenizer);
-        let Some(dir) = &self.data else {
-            let sources = open_sources(&self.sources)?;
-            let documents = HeldOutDocuments::new(sources, self.held_out, tokenizer)?;
-            return Ok(Box::new(documents));
-        };
-        let val = dir.join("val");
-        let root = if val.is_dir() { val } else { dir.clone() };
-        let dataset = Dataset::open(&root, ReadOptions::default())?;
-        Ok(Box::new(PackedRows::new(name_of(dir), dataset, tokenizer)?))
     }
 }
 
@@ -337,6 +301,14 @@ fn evaluate(
     });
     bar.finish_and_clear();
     results
+}
+
+fn warnings(mask: Option<&MaskUnderTest>, haystack: &HaystackIdentity) -> Vec<String> {
+    let mut warnings = mask.map(|mask| mask.warnings.clone()).unwrap_or_default();
+    if !haystack.held_out {
+        warnings.push("the text may have been trained on: its rows name no held-out split".into());
+    }
+    warnings
 }
 
 fn settings(args: &Args, task: &RecallPlan) -> Settings {

@@ -26,6 +26,7 @@ pub mod pack;
 pub mod program;
 pub mod score;
 pub mod sources;
+pub mod text_args;
 pub mod tokenizer;
 pub mod console;
 pub mod pretrain;

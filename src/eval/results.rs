@@ -167,7 +167,7 @@ pub struct KvCounts {
     pub stored_bytes: u64,
 }
 
-/// Wall times of one answer.
+/// Wall times of one answer, or their means.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub struct Timing {
     /// Prompt pass.

@@ -27,6 +27,17 @@ pub struct Summary {
     pub kv_peak_bytes: u64,
     /// Most cache memory of any item, in bytes.
     pub kv_allocated_bytes: u64,
+    /// Mean wall times.
+    pub timing: MeanTiming,
+}
+
+/// Mean wall times.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct MeanTiming {
+    /// Prompt pass of one item.
+    pub prefill_ms: f64,
+    /// Decoding, per token.
+    pub decode_ms_per_token: f64,
 }
 
 /// A mean and its 95 % bootstrap interval.
@@ -72,6 +83,12 @@ pub fn summarise(items: &[ItemResult]) -> Summary {
         kv_formula: kv(|item| item.kv.formula),
         kv_peak_bytes: largest(|item| item.kv.peak_bytes),
         kv_allocated_bytes: largest(|item| item.kv.allocated_bytes),
+        timing: MeanTiming {
+            prefill_ms: mean_of(&all, |item| item.timing.prefill_ms),
+            decode_ms_per_token: mean_of(&all, |item| {
+                item.timing.decode_ms / count(item.output.len().max(1))
+            }),
+        },
     }
 }
 
@@ -95,14 +112,18 @@ fn mean_of(items: &[&ItemResult], pick: impl Fn(&ItemResult) -> f64) -> f64 {
     mean(items.iter().map(|item| pick(item)))
 }
 
-/// Mean of `values`; 0 for none.
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 items")]
+fn count(len: usize) -> f64 {
+    len as f64
+}
+
+/// Mean of `values`; 0 for none.
 pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let len = values.len();
     if len == 0 {
         return 0.0;
     }
-    values.sum::<f64>() / len as f64
+    values.sum::<f64>() / count(len)
 }
 
 fn score_of(items: &[ItemResult], pick: impl Fn(&ItemResult) -> f64) -> Score {

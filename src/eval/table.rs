@@ -90,8 +90,16 @@ fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
 }
 
 fn memory(columns: &[Column<'_>]) -> Vec<String> {
-    let title = ["footprint", "formula", "peak", "formula", "peak bytes"];
-    let cells = |values: [String; 5]| {
+    let title = [
+        "footprint",
+        "formula",
+        "peak",
+        "formula",
+        "peak bytes",
+        "prefill ms",
+        "ms/token",
+    ];
+    let cells = |values: [String; 7]| {
         let cells = values.iter();
         cells.fold(String::new(), |line, value| format!("{line}{value:>12}"))
     };
@@ -101,12 +109,10 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
         cells(title.map(str::to_owned))
     )];
     for column in columns {
-        let of = |pick: fn(&MethodResult) -> f64| {
-            format!(
-                "{:.6}",
-                mean(column.methods.iter().map(|method| pick(method)))
-            )
-        };
+        let mean_of =
+            |pick: fn(&MethodResult) -> f64| mean(column.methods.iter().map(|method| pick(method)));
+        let of = |pick: fn(&MethodResult) -> f64| format!("{:.6}", mean_of(pick));
+        let ms = |pick: fn(&MethodResult) -> f64| format!("{:.1}", mean_of(pick));
         let bytes = column.methods.iter().map(|m| m.summary.kv_peak_bytes).max();
         let values = [
             of(|method| method.summary.kv_counted.kv_footprint),
@@ -114,6 +120,8 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
             of(|method| method.summary.kv_counted.kv_peak),
             of(|method| method.summary.kv_formula.kv_peak),
             bytes_text(bytes.unwrap_or(0)),
+            ms(|method| method.summary.timing.prefill_ms),
+            ms(|method| method.summary.timing.decode_ms_per_token),
         ];
         lines.push(format!("{:<16}{}", column.title(), cells(values)));
     }

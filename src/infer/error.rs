@@ -15,6 +15,12 @@ pub enum InferError {
         #[source]
         source: tch::TchError,
     },
+    /// Memory ran out in the middle of a sequence.
+    #[error("out of memory: {detail}")]
+    OutOfMemory {
+        /// libtorch's own words.
+        detail: String,
+    },
     /// A tensor handed to a cache has the wrong shape.
     #[error("{tensor} has shape {found:?}, expected {expected}")]
     Shape {
@@ -73,6 +79,7 @@ impl Coded for InferError {
     fn code(&self) -> &'static str {
         match self {
             Self::Torch { .. } => "infer.torch",
+            Self::OutOfMemory { .. } => "infer.out_of_memory",
             Self::Shape { .. } => "infer.shape",
             Self::Layer { .. } => "infer.layer",
             Self::Mask { .. } => "mask.shape",
@@ -84,7 +91,7 @@ impl Coded for InferError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Torch { .. } => Kind::Environment,
+            Self::Torch { .. } | Self::OutOfMemory { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numerical,
             Self::Shape { .. }
             | Self::Layer { .. }
@@ -96,7 +103,7 @@ impl Coded for InferError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Torch { .. } => Some(
+            Self::Torch { .. } | Self::OutOfMemory { .. } => Some(
                 "use shorter --lengths or a smaller --chunk if the device is out of memory".into(),
             ),
             Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),

@@ -4,6 +4,7 @@ use super::cache::RowSpec;
 use super::counter::KvUsage;
 use super::decode::{Finish, Limits, decode_greedy};
 use super::error::InferError;
+use super::memory;
 use super::model_cache::ModelCache;
 use super::policy::Policy;
 use super::prefill::prefill;
@@ -73,12 +74,22 @@ impl Engine<'_> {
         let Some((last, head)) = prompt.split_last() else {
             return Err(InferError::EmptyPrompt.into());
         };
+        memory::guard(|| self.answer(policy, head, *last, limits))
+    }
+
+    fn answer(
+        &self,
+        policy: &dyn Policy,
+        head: &[i64],
+        last: i64,
+        limits: &Limits,
+    ) -> Result<Generation, AnyFault> {
         let mut cache = self.open_cache(policy, head.len() + limits.max_new_tokens)?;
         let start = Instant::now();
         prefill(self.llama, &mut cache, head, self.chunk_len)?;
         let prefill_ms = milliseconds(start);
         let start = Instant::now();
-        let (output, finish) = decode_greedy(self.llama, &mut cache, *last, head.len(), limits)?;
+        let (output, finish) = decode_greedy(self.llama, &mut cache, last, head.len(), limits)?;
         Ok(Generation {
             output,
             finish,

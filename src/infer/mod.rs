@@ -12,6 +12,7 @@ pub mod decode;
 pub mod error;
 pub mod generate;
 mod int;
+mod memory;
 pub mod model_cache;
 pub mod policy;
 pub mod prefill;

@@ -85,6 +85,8 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<(), AnyFault> {
     let num_steps = schedule.num_steps();
+    let num_left = num_steps.saturating_sub(start);
+    io.require_space(&state(pretrainer)?, num_left, schedule.log_every)?;
     let mut since = (Instant::now(), 0_usize);
     for step in start..num_steps {
         let Some((index, stage_step)) = schedule.place(step) else {

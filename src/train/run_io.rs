@@ -13,6 +13,9 @@ use crate::metrics::tensorboard::TensorBoardSink;
 use crate::metrics::writer::MetricsWriter;
 use std::time::Duration;
 
+/// Bytes that one logged step adds to metrics and events, generously.
+const LOG_BYTES_PER_STEP: u64 = 4096;
+
 /// Shows a run to its user; the library itself never prints.
 pub trait Observer {
     /// One logged step of `num_steps`.
@@ -76,6 +79,24 @@ impl RunIo {
     /// The TensorBoard sink, for histograms and pictures.
     pub fn tensorboard(&mut self) -> &mut TensorBoardSink {
         self.metrics.tensorboard()
+    }
+
+    /// Refuses a run whose checkpoints (of the size of `files`) and logs will not fit on the disk.
+    ///
+    /// # Errors
+    /// [`RunDirError::NoSpace`](super::run_dir_error::RunDirError::NoSpace), or if the disk cannot be asked.
+    pub fn require_space(
+        &self,
+        files: &[(&str, Vec<u8>)],
+        num_steps_left: u64,
+        log_every: u64,
+    ) -> Result<(), AnyFault> {
+        let checkpoint_bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let milestones = self.checkpoint.keep_every.map_or(0, |every| num_steps_left / every.max(1));
+        let present = self.store.steps()?.len() as u64;
+        let keep = self.checkpoint.keep_last.saturating_sub(present).saturating_add(milestones);
+        let log_bytes = (num_steps_left / log_every.max(1)).saturating_mul(LOG_BYTES_PER_STEP);
+        Ok(self.dir.require_space(keep, checkpoint_bytes, log_bytes)?)
     }
 
     /// Whether a checkpoint is due after `step` finished steps.

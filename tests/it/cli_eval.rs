@@ -1,6 +1,11 @@
 //! `prulong eval` as a shell sees it: a model with random weights, text of its own, a mask file.
 
 use assert_cmd::cargo::cargo_bin_cmd;
+use prulong::data::mds::array::Array;
+use prulong::data::mds::column::Encoding;
+use prulong::data::mds::value::Value;
+use prulong::data::mds::writer::{WriteOptions, Writer};
+use prulong::data::tokenizer::Tokenizer;
 use prulong::mask::provenance::Provenance;
 use prulong::mask::sidecar::cut::{Target, TrainedGates, trained};
 use prulong::mask::sidecar::write::to_bytes;
@@ -130,13 +135,44 @@ impl Desk {
         .unwrap();
     }
 
+    /// Two rows of one document each.
+    fn write_rows(&self, name: &str) {
+        let tokenizer = Tokenizer::from_file(&self.path("model")).unwrap();
+        let text = std::fs::read_to_string(self.path("text/a.rs")).unwrap();
+        let ids = tokenizer.encode(&text).unwrap();
+        let encoding = |name: &str| Encoding::parse(name).unwrap();
+        let columns = [
+            ("input_ids", encoding("ndarray:uint32")),
+            ("indices", encoding("ndarray:uint32")),
+        ];
+        let options = WriteOptions {
+            size_limit: None,
+            hashes: Vec::new(),
+            zstd_level: None,
+        };
+        let mut writer = Writer::create(&self.path(name), &columns, options).unwrap();
+        for row in ids.chunks_exact(512).take(2) {
+            let array =
+                |values: &[u32], shape| Value::Array(Array::from_u32(values, shape).unwrap());
+            let (ids, spans) = (array(row, vec![512]), array(&[0, 512], vec![1, 2]));
+            writer
+                .write(&[("input_ids", &ids), ("indices", &spans)])
+                .unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
     /// Exit code, standard output, standard error.
     fn eval(&self, extra: &[&str]) -> (Option<i32>, String, String) {
         let source = format!("text={}", self.path("text").display());
+        let text = ["--source", &source, "--held-out", "1"];
+        self.eval_over(&[&text[..], extra].concat())
+    }
+
+    fn eval_over(&self, extra: &[&str]) -> (Option<i32>, String, String) {
         let output = cargo_bin_cmd!("prulong")
             .current_dir(self.folder.path())
-            .args(["eval", "--model", "model", "--source", &source])
-            .args(["--held-out", "1", "--depths", "2", "--items", "1"])
+            .args(["eval", "--model", "model", "--depths", "2", "--items", "1"])
             .args(["--device", "cpu", "--threads", "1"])
             .args(extra)
             .output()
@@ -243,4 +279,30 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         assert!(stderr.contains(&format!("[{code}]")), "{extra:?}\n{stderr}");
     }
     assert_eq!(std::fs::read(desk.path("taken.json")).unwrap(), b"precious");
+}
+
+#[test]
+fn packed_rows_hide_facts_too_and_training_rows_never_do() {
+    let desk = Desk::new();
+    let run = |data: &str| desk.eval_over(&["--lengths", "160,700", "--data", data]);
+    for name in ["packed/val", "loose", "split/train"] {
+        std::fs::create_dir_all(desk.path(name).parent().unwrap()).unwrap();
+        desk.write_rows(name);
+    }
+    let doubt = "the text may have been trained on";
+    let short = |data: &str| desk.eval_over(&["--lengths", "160", "--data", data]);
+    for (data, doubtful) in [("packed", false), ("packed/val", false), ("loose", true)] {
+        let (code, stdout, stderr) = short(data);
+        assert_eq!(code, Some(0), "{data}: {stderr}");
+        assert_eq!(stdout.contains(doubt), doubtful, "{data}: {stdout}");
+    }
+    let (code, _, stderr) = short("split");
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("[eval.no_haystack]") && stderr.contains("--held-out"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run("packed");
+    assert_eq!(code, Some(2), "700 tokens are beyond the model: {stderr}");
+    assert_eq!(short("nowhere").0, Some(2));
 }

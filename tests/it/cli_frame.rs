@@ -122,3 +122,56 @@ fn schemas_describe_every_section() {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
 }
+
+#[test]
+fn a_device_that_is_not_there_ends_with_3_and_creates_nothing() {
+    if call(&["doctor", "--json"])
+        .stdout
+        .contains("\"cuda\",\"status\":\"ok\"")
+    {
+        eprintln!("not run: this machine has a CUDA device");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let config = quickstart();
+    let outcome = call(&[
+        "train",
+        "--config",
+        &config,
+        "--run-dir",
+        run.to_str().unwrap(),
+        "--set",
+        "run.device=cuda",
+    ]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.starts_with("error[env."),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome
+            .stderr
+            .ends_with("run `prulong doctor` to see what this machine lacks\n")
+    );
+    assert!(!run.exists());
+}
+
+#[test]
+fn with_json_an_error_is_one_object_on_standard_error() {
+    let outcome = call(&[
+        "score",
+        "--model",
+        "no-such-model",
+        "no-such-file",
+        "--json",
+    ]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+    let value: serde_json::Value = serde_json::from_str(&outcome.stderr).unwrap();
+    assert_eq!(
+        (&value["schema"], &value["exit"]),
+        (&"prulong.error/1".into(), &2.into())
+    );
+    assert!(value["message"].as_str().unwrap().contains("no-such"));
+}

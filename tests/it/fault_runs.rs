@@ -1,6 +1,13 @@
 //! Whole runs of the real program, killed and interrupted: the same command continues and ends with the same bytes.
 
 use crate::fault_store::wait_until;
+use prulong::checkpoint::state::{StateDtype, decode};
+use prulong::checkpoint::store::{CheckpointStore, Loaded};
+use prulong::data::mds::array::Array;
+use prulong::data::mds::column::Encoding;
+use prulong::data::mds::dtype::Dtype;
+use prulong::data::mds::value::Value;
+use prulong::data::mds::writer::{WriteOptions, Writer};
 use prulong::metrics::jsonl;
 use prulong::metrics::tag;
 use prulong::random;
@@ -11,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const NUM_STEPS: u64 = 12;
 
-const CONFIG: &str = r#"
+const PRETRAIN: &str = r#"
 seed = 1
 tokenizer = "TOKENIZER"
 
@@ -56,9 +63,51 @@ every = 1
 keep_last = 2
 "#;
 
+const TRAIN: &str = r#"
+seed = 1
+
+[model]
+path = "base/model"
+dtype = "f32"
+
+[data]
+train = ["rows"]
+
+[attention]
+sink_len = 4
+window_len = 8
+block_len = 1
+
+[gates]
+train = true
+
+[sparsity]
+start = 0.0
+end = 0.5
+warmup_ratio = 0.5
+
+[optimizer]
+steps = 12
+tokens_per_step = 128
+warmup_ratio = 0.1
+min_lr_ratio = 0.1
+gate_lr = 0.3
+lambda_lr = 0.3
+
+[run]
+device = "cpu"
+threads = 1
+
+[checkpoint]
+every = 1
+keep_last = 2
+"#;
+
 /// A folder with a configuration, and runs beside it.
 struct Place {
     dir: tempfile::TempDir,
+    command: &'static str,
+    overrides: &'static [&'static str],
 }
 
 /// A process that does not outlive its test.
@@ -71,14 +120,49 @@ impl Drop for Running {
     }
 }
 
+/// Ten rows of 64 tokens in two documents.
+fn write_rows(dir: &Path) {
+    let columns = ["input_ids", "indices"].map(|name| (name, Encoding::TypedArray(Dtype::Uint32)));
+    let mut writer = Writer::create(dir, &columns, WriteOptions::default()).unwrap();
+    let spans = Value::Array(Array::from_u32(&[0, 40, 40, 64], vec![2, 2]).unwrap());
+    for row in 0..10 {
+        let mut rng = random::stream("fault_runs row", &[row]);
+        let ids: Vec<u32> = (0..64)
+            .map(|_| u32::try_from(random::below(&mut rng, 200)).unwrap())
+            .collect();
+        let ids = Value::Array(Array::from_u32(&ids, vec![64]).unwrap());
+        writer
+            .write(&[("input_ids", &ids), ("indices", &spans)])
+            .unwrap();
+    }
+    writer.finish().unwrap();
+}
+
 impl Place {
-    fn new() -> Self {
+    fn pretrain() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tokenizer =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
-        let config = CONFIG.replace("TOKENIZER", tokenizer.to_str().unwrap());
-        std::fs::write(dir.path().join("run.toml"), config).unwrap();
-        Self { dir }
+        let config = PRETRAIN.replace("TOKENIZER", tokenizer.to_str().unwrap());
+        std::fs::write(dir.path().join("pretrain.toml"), config).unwrap();
+        Self {
+            dir,
+            command: "pretrain",
+            overrides: &[],
+        }
+    }
+
+    /// Gates on the model that a short pretraining makes.
+    fn train(overrides: &'static [&'static str]) -> Self {
+        let place = Self::pretrain();
+        assert_finished(&place.finish("base"));
+        std::fs::write(place.dir.path().join("train.toml"), TRAIN).unwrap();
+        write_rows(&place.dir.path().join("rows"));
+        Self {
+            command: "train",
+            overrides,
+            ..place
+        }
     }
 
     fn run_dir(&self, name: &str) -> PathBuf {
@@ -88,9 +172,12 @@ impl Place {
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prulong"));
         command
-            .arg("pretrain")
+            .arg(self.command)
             .arg("--config")
-            .arg(self.run_dir("run.toml"));
+            .arg(self.run_dir(&format!("{}.toml", self.command)));
+        for setting in self.overrides {
+            command.args(["--set", setting]);
+        }
         command
             .arg("--run-dir")
             .arg(self.run_dir(name))
@@ -117,11 +204,18 @@ impl Place {
             .unwrap_or(0)
     }
 
-    /// Every file of the last checkpoint and of the finished model.
+    /// Every file of the last checkpoint and, if the run makes one, of the finished model.
     fn results(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         for folder in [format!("ckpt/step-{NUM_STEPS}"), "model".to_owned()] {
-            for entry in std::fs::read_dir(self.run_dir(name).join(&folder)).unwrap() {
+            let Ok(entries) = std::fs::read_dir(self.run_dir(name).join(&folder)) else {
+                assert!(
+                    folder == "model" && self.command == "train",
+                    "no `{folder}`"
+                );
+                continue;
+            };
+            for entry in entries {
                 let path = entry.unwrap().path();
                 let key = Path::new(&folder).join(path.file_name().unwrap());
                 files.insert(key, std::fs::read(path).unwrap());
@@ -169,18 +263,17 @@ fn assert_finished(output: &Output) {
     );
 }
 
-#[test]
-fn a_run_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_was_not() {
-    let place = Place::new();
+/// Kills a run at random moments until it is nearly done, lets it finish, and compares it with one that was left alone.
+fn check_kills(place: &Place, num_runs: u64) {
     assert_finished(&place.finish("clean"));
     assert_eq!(place.metrics("clean").len() as u64, NUM_STEPS);
-    let mut rng = random::stream("fault_runs kill", &[1]);
-    for run in 0..3 {
+    for run in 0..num_runs {
+        let mut rng = random::stream("fault_runs kill", &[run]);
         let name = format!("killed-{run}");
         let mut num_kills = 0;
         while place.newest_step(&name) + 1 < NUM_STEPS && num_kills < 5 {
-            let mut running = place.start(&name);
             let goal = place.newest_step(&name) + 1 + random::below(&mut rng, 2);
+            let mut running = place.start(&name);
             wait_until(|| {
                 place.newest_step(&name) >= goal || running.0.try_wait().unwrap().is_some()
             });
@@ -196,9 +289,8 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_was_not(
     }
 }
 
-#[test]
-fn a_terminated_run_saves_says_so_by_its_exit_code_and_continues_exactly() {
-    let place = Place::new();
+/// Stops a run by SIGTERM after a few steps, continues it, and compares it with one that was left alone.
+fn check_stop(place: &Place) {
     assert_finished(&place.finish("clean"));
     let mut running = place.start("stopped");
     wait_until(|| place.newest_step("stopped") >= 3);
@@ -211,9 +303,157 @@ fn a_terminated_run_saves_says_so_by_its_exit_code_and_continues_exactly() {
     place.assert_same("clean", "stopped");
 }
 
+/// Everything trains, and the loss keeps running sums: all that a checkpoint can hold.
+const EVERYTHING: &[&str] = &[
+    "optimizer.train_weights=true",
+    "optimizer.weight_lr=0.001",
+    "loss.reduction=\"token-scaled\"",
+];
+
+#[test]
+fn killed_pretraining_ends_with_the_bytes_of_a_run_that_was_not() {
+    check_kills(&Place::pretrain(), 2);
+}
+
+#[test]
+fn killed_training_of_gates_ends_with_the_bytes_of_a_run_that_was_not() {
+    check_kills(&Place::train(&[]), 2);
+}
+
+#[test]
+fn killed_training_of_gates_and_weights_ends_with_the_bytes_of_a_run_that_was_not() {
+    check_kills(&Place::train(EVERYTHING), 2);
+}
+
+#[test]
+fn terminated_pretraining_saves_exits_with_75_and_continues_exactly() {
+    check_stop(&Place::pretrain());
+}
+
+#[test]
+fn terminated_training_saves_exits_with_75_and_continues_exactly() {
+    check_stop(&Place::train(&[]));
+    check_stop(&Place::train(EVERYTHING));
+}
+
+/// Whether every number that continues a run is finite; `lambda_1` and `lambda_2` are rounded copies for readers.
+fn is_finite(loaded: &Loaded) -> bool {
+    let tensors = decode(loaded.file("state.safetensors").unwrap()).unwrap();
+    assert!(tensors.len() > 3);
+    let mut kept = tensors
+        .values()
+        .filter(|tensor| !tensor.name.starts_with("lambda_"));
+    kept.all(|tensor| match tensor.dtype {
+        StateDtype::F32 => tensor
+            .to_f32()
+            .unwrap()
+            .iter()
+            .all(|value| value.is_finite()),
+        StateDtype::F64 => tensor
+            .to_f64()
+            .unwrap()
+            .iter()
+            .all(|value| value.is_finite()),
+        other => panic!("{other:?} in a checkpoint"),
+    })
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_before_the_update() {
+    let place = Place::train(EVERYTHING);
+    for (name, setting) in [
+        ("weights", "optimizer.weight_lr=1e30"),
+        ("lambda", "optimizer.lambda_lr=1e200"),
+    ] {
+        let output = place
+            .command(name)
+            .args(["--set", setting])
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{name}: {text}");
+        let step = place.newest_step(name);
+        assert!((1..NUM_STEPS).contains(&step), "{name}: {text}");
+        let loaded = CheckpointStore::load_path(&place.run_dir(name)).unwrap();
+        assert!(loaded.warnings.is_empty() && is_finite(&loaded), "{name}");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
+fn a_disk_that_fills_up_ends_the_run_with_4_and_keeps_its_last_checkpoint() {
+    let place = Place::train(&[
+        "optimizer.steps=100000",
+        "run.log_every=1000",
+        "checkpoint.full_disk_wait_s=1",
+    ]);
+    std::fs::create_dir(place.run_dir("disk")).unwrap();
+    let script = "mount -t tmpfs -o size=8m tmpfs disk || exit 99; \"$@\" & pid=$!; \
+        until [ -d disk/run/ckpt/step-3 ]; do kill -0 $pid || exit 98; done; \
+        cat /dev/zero > disk/filler; wait $pid; code=$?; rm disk/filler; cp -r disk/run kept; exit $code";
+    let command = place.command("disk/run");
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let output = shell.current_dir(place.dir.path()).output();
+    let Some(output) = output
+        .ok()
+        .filter(|output| output.status.code() != Some(99))
+    else {
+        eprintln!("not run: this machine does not let tests mount a file system");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("io.no_space"), "{text}");
+    let loaded = CheckpointStore::load_path(&place.run_dir("kept")).unwrap();
+    assert!(loaded.warnings.is_empty() && loaded.step >= 3, "{text}");
+    assert!(
+        text.contains(&format!("the last good one is step {}", loaded.step)),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_fit_on_its_disk_does_not_start() {
+    let place = Place::train(&[]);
+    let huge = ["--set", "checkpoint.keep_last=9000000000000"];
+    let output = place
+        .command("run")
+        .args(huge)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("run.no_space"), "{text}");
+    assert_eq!(place.newest_step("run"), 0);
+}
+
+#[test]
+fn saving_and_logging_change_no_number() {
+    let place = Place::train(&[]);
+    assert_finished(&place.finish("clean"));
+    let rare = [
+        "--set",
+        "checkpoint.every=1000",
+        "--set",
+        "run.log_every=1000",
+    ];
+    let output = place
+        .command("rare")
+        .args(rare)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_finished(&output);
+    assert!(place.results("clean") == place.results("rare"));
+}
+
 #[test]
 fn a_second_process_is_refused_while_the_first_one_runs() {
-    let place = Place::new();
+    let place = Place::pretrain();
     let first = place.start("run");
     wait_until(|| place.newest_step("run") >= 1);
     let second = place.finish("run");
@@ -225,7 +465,7 @@ fn a_second_process_is_refused_while_the_first_one_runs() {
 
 #[test]
 fn other_settings_are_refused_with_the_difference_and_change_nothing() {
-    let place = Place::new();
+    let place = Place::pretrain();
     assert_finished(&place.finish("run"));
     let before = place.results("run");
     let output = place

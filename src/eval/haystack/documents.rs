@@ -111,6 +111,7 @@ impl Haystack for HeldOutDocuments {
         HaystackIdentity {
             kind: "documents",
             sources: names.collect(),
+            held_out: true,
             held_out_share: Some(self.share),
             num_units: self.documents.len() as u64,
         }

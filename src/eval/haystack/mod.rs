@@ -26,6 +26,8 @@ pub struct HaystackIdentity {
     pub kind: &'static str,
     /// Names of the sources; name of the folder and its index's blake3 for rows.
     pub sources: Vec<String>,
+    /// Whether the text is known to be held out of training.
+    pub held_out: bool,
     /// Share of documents held out of training; nothing for rows, which were held out when they were packed.
     pub held_out_share: Option<f64>,
     /// Documents or rows found.

@@ -1,43 +1,58 @@
 //! Packed rows of a split that was held out when it was packed.
 
 use super::{Haystack, HaystackIdentity};
-use crate::data::mds::dataset::Dataset;
+use crate::data::mds::dataset::{Dataset, ReadOptions};
 use crate::data::rows::{RowNeeds, TokenRow, read_row};
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::error::EvalError;
 use crate::random;
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Rows looked at for one document that is long enough, before short ones are joined.
 const MAX_LOOKS: usize = 16;
 
+/// Name of the split that packing holds out of training.
+const HELD_OUT_SPLIT: &str = "val";
+
 /// The rows of one MDS dataset.
 pub struct PackedRows {
     name: String,
+    held_out: bool,
     dataset: Dataset,
     tokenizer: Arc<Tokenizer>,
 }
 
 impl PackedRows {
-    /// Draws from `dataset`, which results call `name`; its ids must be those of `tokenizer`.
+    /// Opens the held-out split of the packed data in `dir`; `dir` itself if it has no splits.
     ///
     /// # Errors
-    /// [`EvalError::NoHaystack`] if it has no rows.
-    pub fn new(
-        name: String,
-        dataset: Dataset,
-        tokenizer: Arc<Tokenizer>,
-    ) -> Result<Self, EvalError> {
+    /// [`EvalError::NoHaystack`] if there is a training split and no held-out one, or no row; [`EvalError::Rows`] if the
+    /// data cannot be read.
+    pub fn open(dir: &Path, tokenizer: Arc<Tokenizer>) -> Result<Self, EvalError> {
+        let name = dir.file_name().unwrap_or(dir.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let split = dir.join(HELD_OUT_SPLIT);
+        let held_out = split.is_dir() || dir.ends_with(HELD_OUT_SPLIT);
+        if !held_out && dir.join("train").is_dir() {
+            return Err(EvalError::NoHaystack {
+                found: format!("`{name}` has a `train` split and no `{HELD_OUT_SPLIT}`"),
+                remedy: "pack again with --held-out above 0, or name other text with --source",
+            });
+        }
+        let root = if split.is_dir() { &split } else { dir };
+        let dataset = Dataset::open(root, ReadOptions::default())?;
         if dataset.num_rows() == 0 {
             return Err(EvalError::NoHaystack {
                 found: format!("`{name}` holds no rows"),
-                remedy: "name the held-out split of packed data with --data",
+                remedy: "name packed data with held-out rows with --data",
             });
         }
         Ok(Self {
             name,
+            held_out,
             dataset,
             tokenizer,
         })
@@ -97,6 +112,7 @@ impl Haystack for PackedRows {
         HaystackIdentity {
             kind: "rows",
             sources: vec![self.name.clone(), self.dataset.index_blake3().to_owned()],
+            held_out: self.held_out,
             held_out_share: None,
             num_units: self.dataset.num_rows(),
         }
