@@ -169,11 +169,11 @@ fn oracle_loss(case: &Case, w: &BTreeMap<String, Tensor>, z: &Tensor) -> Tensor 
             })
             .collect();
         let attended = Tensor::stack(&outputs, 1).flatten(1, 2);
-        x += attended.matmul(&name("self_attn.o_proj").tr());
+        x = &x + attended.matmul(&name("self_attn.o_proj").tr());
         let h = rms_norm(&x, name("post_attention_layernorm"));
         let gate = h.matmul(&name("mlp.gate_proj").tr()).silu();
         let product = gate * h.matmul(&name("mlp.up_proj").tr());
-        x += product.matmul(&name("mlp.down_proj").tr());
+        x = &x + product.matmul(&name("mlp.down_proj").tr());
     }
     let hidden = rms_norm(&x, &w["model.norm.weight"]);
     let head = w
