@@ -28,6 +28,8 @@ pub enum Command {
     Pack(super::pack::Args),
     /// Train gates on packed text: one per kv head, frozen weights by default.
     Train(super::train::Args),
+    /// Turn a run's gates into a head mask and the files that other engines read.
+    ExportMask(super::export_mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -49,6 +51,7 @@ impl Command {
         match self {
             Self::Pack(args) => super::pack::run(args),
             Self::Train(args) => super::train::run(args),
+            Self::ExportMask(args) => super::export_mask::run(args),
             Self::Eval(args) => super::eval::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),
