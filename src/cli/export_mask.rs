@@ -28,6 +28,10 @@ const GATES_NAME: &str = "log_alpha";
 /// order. The same input gives the same bytes, so repeating an export does nothing; other content is never overwritten without
 /// `--force`.
 #[derive(clap::Args, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line"
+)]
 pub struct Args {
     /// Run directory, or a `head_mask.safetensors` to cut again.
     #[arg(value_name = "RUN|MASK")]
