@@ -17,3 +17,4 @@ mod mds_writer;
 mod model_files;
 mod model_save;
 mod old_checkpoints;
+mod readme;
