@@ -5,19 +5,18 @@ use std::path::PathBuf;
 
 /// Lines of shell blocks that call `prulong`, continued lines joined, prompts removed.
 fn commands(readme: &str) -> Vec<String> {
-    let blocks = readme.split("```").skip(1).step_by(2);
-    let shell = blocks.filter_map(|block| block.strip_prefix("sh\n"));
-    let joined = shell.map(|block| block.replace("\\\n", " "));
-    let lines: Vec<String> = joined
-        .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect();
-    let calls = lines
-        .iter()
-        .map(|line| line.trim().trim_start_matches("$ "));
-    calls
-        .filter(|line| line.starts_with("prulong "))
-        .map(str::to_owned)
-        .collect()
+    let joined = readme.replace("\\\n", " ");
+    let mut fence = None;
+    let mut found = Vec::new();
+    for line in joined.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            fence = fence.is_none().then(|| language.to_owned());
+        } else if fence.as_deref() == Some("sh") {
+            let call = line.trim().trim_start_matches("$ ");
+            found.extend(call.starts_with("prulong ").then(|| call.to_owned()));
+        }
+    }
+    found
 }
 
 /// The words before the first flag or argument that name a command, and the flags.
