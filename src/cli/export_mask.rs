@@ -2,14 +2,15 @@
 
 use crate::checkpoint::state;
 use crate::checkpoint::store::{self, CheckpointStore, Loaded};
-use crate::cli::output::{self, Output};
+use crate::cli::export_report::{CodedText, Report};
+use crate::cli::output;
 use crate::cli::publish::{self, Overwrite};
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::mask::duo;
 use crate::mask::error::MaskWarning;
 use crate::mask::export::{files, folder_name};
 use crate::mask::provenance::{Provenance, ProvenanceError};
-use crate::mask::rounding::{Rounding, SurvivalInterval, exact_sparsity, survives};
+use crate::mask::rounding::Rounding;
 use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::cut::{Target, TrainedGates, recut, trained};
 use crate::mask::sidecar::read;
@@ -90,36 +91,6 @@ enum RoundingRule {
     DuoStable,
     /// Streams n s heads, rounded half to even: what kvpress does.
     Nearest,
-}
-
-/// What an export did, for a person or a program.
-#[derive(Debug, serde::Serialize)]
-struct Report {
-    schema: &'static str,
-    num_retrieval: usize,
-    num_streaming: usize,
-    num_heads: usize,
-    /// The exact share of streaming heads.
-    sparsity: f64,
-    target_sparsity: Option<f64>,
-    rounding: &'static str,
-    /// Optimizer steps the gates have seen.
-    step: Option<u64>,
-    /// Nominal sparsities at which noise-and-quantile loaders keep the mask.
-    survival_interval: Option<SurvivalInterval>,
-    /// Whether the target is one of them.
-    survives_target: Option<bool>,
-    written: bool,
-    folder: PathBuf,
-    files: Vec<String>,
-    warnings: Vec<CodedText>,
-}
-
-/// A warning under its code.
-#[derive(Debug, serde::Serialize)]
-struct CodedText {
-    code: &'static str,
-    text: String,
 }
 
 /// Why nothing was exported.
@@ -218,7 +189,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     for warning in &report.warnings {
         output::note(format!("warning[{}]: {}", warning.code, warning.text));
     }
-    print(&report)
+    report.print()
 }
 
 fn export(args: &Args) -> Result<Report, AnyFault> {
@@ -249,7 +220,12 @@ fn export(args: &Args) -> Result<Report, AnyFault> {
         publish::write(&folder, &files)?;
     }
     let names = files.into_iter().map(|file| file.name).collect();
-    Ok(report(&sidecar, args, (folder, names), warnings))
+    Ok(Report::new(
+        &sidecar,
+        (folder, names),
+        !args.dry_run,
+        warnings,
+    ))
 }
 
 fn from_run(args: &Args) -> Result<(Sidecar, Vec<CodedText>), AnyFault> {
@@ -350,73 +326,6 @@ fn coded(warning: MaskWarning) -> CodedText {
         code: warning.code(),
         text: warning.to_string(),
     }
-}
-
-fn report(
-    sidecar: &Sidecar,
-    args: &Args,
-    (folder, files): (PathBuf, Vec<String>),
-    warnings: Vec<CodedText>,
-) -> Report {
-    let mask = &sidecar.mask;
-    let num_heads = mask.flags().len();
-    let survives_at = |target| survives(mask.num_streaming(), num_heads, target);
-    Report {
-        schema: "prulong.export-mask/1",
-        num_retrieval: mask.num_retrieval(),
-        num_streaming: mask.num_streaming(),
-        num_heads,
-        sparsity: exact_sparsity(mask.num_streaming(), num_heads),
-        target_sparsity: sidecar.target_sparsity,
-        rounding: sidecar.rounding.name(),
-        step: sidecar.training.as_ref().map(|training| training.num_steps),
-        survival_interval: SurvivalInterval::of(mask.num_streaming(), num_heads),
-        survives_target: sidecar.target_sparsity.map(survives_at),
-        written: !args.dry_run,
-        folder,
-        files,
-        warnings,
-    }
-}
-
-fn print(report: &Report) -> Result<(), AnyFault> {
-    let mut out = Output::stdout();
-    let source = report
-        .step
-        .map_or_else(String::new, |step| format!(", gates of step {step}"));
-    out.line(format!(
-        "{} retrieval heads of {}, {} streaming: sparsity {} ({}{}){source}",
-        report.num_retrieval,
-        report.num_heads,
-        report.num_streaming,
-        report.sparsity,
-        report.rounding,
-        report
-            .target_sparsity
-            .map_or_else(String::new, |target| format!(" of {target}")),
-    ))?;
-    if let Some(interval) = &report.survival_interval {
-        out.line(format!(
-            "DuoAttention's loaders keep exactly these heads at a sparsity above {:.5} and up to {:.5}: pass {}",
-            interval.above, interval.up_to, report.sparsity
-        ))?;
-    }
-    if let (Some(false), Some(target)) = (report.survives_target, report.target_sparsity) {
-        out.line(format!(
-            "at the nominal {target} they would change heads at random: pass {}, or export with `--duo-compatible`",
-            report.sparsity
-        ))?;
-    }
-    let verb = if report.written {
-        "wrote"
-    } else {
-        "would write"
-    };
-    for file in &report.files {
-        out.line(format!("{verb} {}", report.folder.join(file).display()))?;
-    }
-    out.finish()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod config;
 pub mod doctor;
 pub mod eval;
 pub mod export_mask;
+mod export_report;
 pub mod failure;
 pub mod generate;
 pub mod machine;
