@@ -71,7 +71,7 @@ impl Report {
     /// If standard output refuses bytes.
     pub(super) fn print(&self) -> Result<(), AnyFault> {
         let mut out = Output::stdout();
-        let source = report
+        let source = self
             .step
             .map_or_else(String::new, |step| format!(", gates of step {step}"));
         out.line(format!(
@@ -81,8 +81,7 @@ impl Report {
             self.num_streaming,
             self.sparsity,
             self.rounding,
-            report
-                .target_sparsity
+            self.target_sparsity
                 .map_or_else(String::new, |target| format!(" of {target}")),
         ))?;
         if let Some(interval) = &self.survival_interval {
