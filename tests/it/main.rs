@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod cli_data;
 mod cli_eval;
 mod cli_frame;
 mod cli_help;
