@@ -51,7 +51,7 @@ pub struct Args {
     )]
     lengths: Vec<usize>,
 
-    /// Number of depths at which facts are hidden, from the start of the text to its end.
+    /// Number of depths at which facts are hidden: the middles of that many equal parts of the text.
     #[arg(long, value_name = "N", default_value_t = 5)]
     depths: usize,
 

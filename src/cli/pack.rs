@@ -8,7 +8,7 @@ use crate::data::pack::error::PackError;
 use crate::data::pack::run::{PackJob, Packed, documents, pack};
 use crate::data::pack::settings::{BosMode, PackMode, PackSettings};
 use crate::data::source::held_out::DEFAULT_SHARE;
-use crate::data::source::select::Split;
+use crate::data::source::select::{Selected, Split};
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -134,7 +134,7 @@ fn total_bytes(job: &PackJob<'_>) -> u64 {
     documents(job, Split::Train)
         .iter()
         .chain(&held_out)
-        .map(|document| document.bytes())
+        .map(Selected::bytes)
         .sum()
 }
 

@@ -26,8 +26,12 @@ pub struct Cli {
 pub enum Command {
     /// Pack text into rows of a fixed length for training
     Pack(super::pack::Args),
+    /// Look into packed data: what it holds, its rows, whether it is sound
+    Data(super::data::Args),
     /// Train gates on packed text: one per kv head, frozen weights by default.
     Train(super::train::Args),
+    /// Turn a run's gates into a head mask and the files that other engines read.
+    ExportMask(super::export_mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -48,7 +52,9 @@ impl Command {
     fn run(self) -> Result<(), AnyFault> {
         match self {
             Self::Pack(args) => super::pack::run(args),
+            Self::Data(args) => super::data::run(args),
             Self::Train(args) => super::train::run(args),
+            Self::ExportMask(args) => super::export_mask::run(args),
             Self::Eval(args) => super::eval::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),

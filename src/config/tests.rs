@@ -385,7 +385,7 @@ fn every_committed_configuration_loads() {
     });
     paths.sort();
     assert!(
-        paths.len() >= 2,
+        paths.len() >= 3,
         "{} holds too few configurations",
         folder.display()
     );

@@ -17,4 +17,5 @@ pub mod pack;
 pub mod ranks;
 pub mod rows;
 pub mod source;
+pub mod stats;
 pub mod tokenizer;

@@ -124,6 +124,7 @@ impl Evaluation<'_> {
             depth_index: item.depth_index,
             index: item.index,
             depth: item.depth,
+            needle_distance: item.needle_distance,
             prompt_len: item.prompt.len(),
             prompt_blake3: prompt_hash(&item.prompt),
             answer: item.answer.clone(),

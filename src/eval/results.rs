@@ -132,6 +132,8 @@ pub struct ItemResult {
     pub index: usize,
     /// Where the needle really stands, in [0, 1].
     pub depth: f64,
+    /// Tokens from the needle's last one to the prompt's last one.
+    pub needle_distance: usize,
     /// Prompt tokens.
     pub prompt_len: usize,
     /// blake3 of the prompt's token ids, 8 bytes each, little-endian.
@@ -177,6 +179,19 @@ pub struct Timing {
 }
 
 impl Results {
+    /// Whether a needle of this length and depth stands in the window of streaming heads, as the question ends.
+    pub fn is_in_window(&self, length: usize, depth_index: usize) -> bool {
+        let window = self.provenance.streaming.map(|of| of.span.window_len());
+        let cells = self
+            .methods
+            .first()
+            .map(|method| method.summary.cells.as_slice());
+        cells.unwrap_or_default().iter().any(|cell| {
+            let here = cell.length == length && cell.depth_index == depth_index;
+            here && window.is_some_and(|window| cell.min_needle_distance < window)
+        })
+    }
+
     /// Writes indented JSON to `path`, replacing the file at once or not at all.
     ///
     /// # Errors

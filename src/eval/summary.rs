@@ -60,6 +60,8 @@ pub struct Cell {
     pub depth_index: usize,
     /// Items.
     pub num_items: usize,
+    /// Nearest needle: tokens from its last one to the prompt's last one.
+    pub min_needle_distance: usize,
     /// Share of exact answers.
     pub exact_match: f64,
     /// Mean share of right tokens.
@@ -102,6 +104,11 @@ fn cells(items: &[ItemResult]) -> Vec<Cell> {
         length,
         depth_index,
         num_items: items.len(),
+        min_needle_distance: items
+            .iter()
+            .map(|item| item.needle_distance)
+            .min()
+            .unwrap_or(0),
         exact_match: mean_of(&items, |item| item.exact_match),
         token_accuracy: mean_of(&items, |item| item.token_accuracy),
     };

@@ -69,23 +69,30 @@ fn heading(results: &Results) -> Vec<String> {
 fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
     let mut lines = vec![
         "exact answers / right tokens, %".to_owned(),
-        row("length", "depth", columns.iter().map(Column::title)),
+        row("length", "depth ", columns.iter().map(Column::title)),
     ];
     let asked = &results.provenance.settings;
+    let mut any_near = false;
     let depths = &asked.depths;
     for &length in &asked.lengths {
         for (depth_index, depth) in depths.iter().enumerate() {
             let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
             let cells = columns.iter().map(|column| column.scores(at));
-            lines.push(row(&length.to_string(), &format!("{depth:.2}"), cells));
+            let near = results.is_in_window(length, depth_index);
+            any_near |= near;
+            let depth = format!("{depth:.2}{}", if near { "*" } else { " " });
+            lines.push(row(&length.to_string(), &depth, cells));
         }
         if depths.len() > 1 {
             let at = |cell: &Cell| cell.length == length;
             let cells = columns.iter().map(|column| column.scores(at));
-            lines.push(row(&length.to_string(), "all", cells));
+            lines.push(row(&length.to_string(), "all ", cells));
         }
     }
-    lines.push(row("all", "all", columns.iter().map(Column::overall)));
+    lines.push(row("all", "all ", columns.iter().map(Column::overall)));
+    if any_near {
+        lines.push("* some needles stand in the window of streaming heads".to_owned());
+    }
     lines
 }
 

@@ -87,8 +87,11 @@ fn items_have_their_length_and_hide_one_fact_at_their_depth() {
             item.depth
         );
     }
-    let at_the_end = items.iter().filter(|item| item.depth_index == 2);
-    assert!(at_the_end.clone().all(|item| item.depth > 0.8));
+    let tail = |item: &Item| text_of(&item.prompt[item.prompt.len() - item.needle_distance..]);
+    assert!(items.iter().all(|item| !tail(item).contains("const KEY_")));
+    let before = |item: &Item| text_of(&item.prompt[1..item.prompt.len() - item.needle_distance]);
+    let ends = |item: &Item| before(item).ends_with(&format!("{};\n", text_of(&item.answer)));
+    assert!(items.iter().all(ends));
 }
 
 #[test]

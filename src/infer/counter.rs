@@ -48,11 +48,6 @@ impl Counter {
             .max()
             .unwrap_or(0)
     }
-
-    /// Forward calls so far.
-    pub fn num_calls(&self) -> usize {
-        self.calls.len()
-    }
 }
 
 /// What one sequence cost in keys and values, counted from the caches.

@@ -39,20 +39,6 @@ pub enum InferError {
         /// Layers covered.
         layers: usize,
     },
-    /// The head mask was made for another model.
-    #[error(
-        "the head mask covers {mask_layers} layers x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}"
-    )]
-    Mask {
-        /// Layers of the mask.
-        mask_layers: usize,
-        /// Kv heads per layer of the mask.
-        mask_kv_heads: usize,
-        /// Layers of the model.
-        layers: usize,
-        /// Kv heads per layer of the model.
-        kv_heads: usize,
-    },
     /// The model's output is not a number.
     #[error("the logits at position {position} are not finite")]
     NotFinite {
@@ -82,7 +68,6 @@ impl Coded for InferError {
             Self::OutOfMemory { .. } => "infer.out_of_memory",
             Self::Shape { .. } => "infer.shape",
             Self::Layer { .. } => "infer.layer",
-            Self::Mask { .. } => "mask.shape",
             Self::NotFinite { .. } => "infer.not_finite",
             Self::EmptyPrompt => "infer.empty_prompt",
             Self::ChunkLen => "infer.chunk_len",
@@ -93,11 +78,9 @@ impl Coded for InferError {
         match self {
             Self::Torch { .. } | Self::OutOfMemory { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numerical,
-            Self::Shape { .. }
-            | Self::Layer { .. }
-            | Self::Mask { .. }
-            | Self::EmptyPrompt
-            | Self::ChunkLen => Kind::Input,
+            Self::Shape { .. } | Self::Layer { .. } | Self::EmptyPrompt | Self::ChunkLen => {
+                Kind::Input
+            }
         }
     }
 
@@ -106,7 +89,6 @@ impl Coded for InferError {
             Self::Torch { .. } | Self::OutOfMemory { .. } => Some(
                 "use shorter --lengths or a smaller --chunk if the device is out of memory".into(),
             ),
-            Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),
             Self::ChunkLen => Some("pass --chunk 1 or more".into()),
             _ => None,
         }

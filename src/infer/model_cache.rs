@@ -61,7 +61,13 @@ impl ModelCache {
         }
     }
 
-    fn check(&self, layer: usize, q_thd: &Tensor, k_tkd: &Tensor) -> Result<(), InferError> {
+    fn check(
+        &self,
+        layer: usize,
+        q_thd: &Tensor,
+        k_tkd: &Tensor,
+        v_tkd: &Tensor,
+    ) -> Result<(), InferError> {
         let layers = self.layers.len();
         if layer >= layers {
             return Err(InferError::Layer { layer, layers });
@@ -78,6 +84,9 @@ impl ModelCache {
         let k_shape = k_tkd.size();
         if k_shape.len() != 3 || k_shape[1..] != [to_i64(kv_heads), head_dim] {
             return bad("k [T, K, D]", format!("[T, {kv_heads}, {head_dim}]"), k_tkd);
+        }
+        if v_tkd.size() != k_shape {
+            return bad("v [T, K, D]", format!("{k_shape:?}"), v_tkd);
         }
         let q_shape = q_thd.size();
         let fits = q_shape.len() == 3
@@ -100,7 +109,7 @@ impl KvCache for ModelCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, AnyFault> {
-        self.check(layer, q_thd, k_tkd)?;
+        self.check(layer, q_thd, k_tkd, v_tkd)?;
         let [num_rows, num_heads, _] = dims(q_thd);
         let group_size = to_usize(num_heads) / self.spec.num_kv_heads;
         let mut first = 0;

@@ -56,7 +56,11 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<(), AnyFault> {
     let num_left = plan.num_steps.saturating_sub(start);
-    io.require_space(&state(trainer, loader, loader.position())?, num_left, plan.log_every)?;
+    io.require_space(
+        &state(trainer, loader, loader.position())?,
+        num_left,
+        plan.log_every,
+    )?;
     let mut interval = Interval::new();
     for step in start..plan.num_steps {
         let position = loader.position();

@@ -92,9 +92,16 @@ impl RunIo {
         log_every: u64,
     ) -> Result<(), AnyFault> {
         let checkpoint_bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        let milestones = self.checkpoint.keep_every.map_or(0, |every| num_steps_left / every.max(1));
+        let milestones = self
+            .checkpoint
+            .keep_every
+            .map_or(0, |every| num_steps_left / every.max(1));
         let present = self.store.steps()?.len() as u64;
-        let keep = self.checkpoint.keep_last.saturating_sub(present).saturating_add(milestones);
+        let keep = self
+            .checkpoint
+            .keep_last
+            .saturating_sub(present)
+            .saturating_add(milestones);
         let log_bytes = (num_steps_left / log_every.max(1)).saturating_mul(LOG_BYTES_PER_STEP);
         Ok(self.dir.require_space(keep, checkpoint_bytes, log_bytes)?)
     }

@@ -46,10 +46,10 @@ impl Corpus {
         std::fs::create_dir(&texts).unwrap();
         for number in 0..60_usize {
             let lines = (number * number * 7) % 211 + 1;
-            let text: String = (0..lines)
+            let text: Vec<String> = (0..lines)
                 .map(|line| format!("let value_{number} = compute({line}, {});\n", line * number))
                 .collect();
-            std::fs::write(texts.join(format!("doc-{number:02}.rs")), text).unwrap();
+            std::fs::write(texts.join(format!("doc-{number:02}.rs")), text.concat()).unwrap();
         }
         let sample = "let value_12 = compute(34, 5678);\n".repeat(20);
         let json = train_bpe([sample].into_iter(), 264).unwrap();

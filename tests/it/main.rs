@@ -1,7 +1,7 @@
 //! Integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-mod fault_store;
+mod cli_data;
 mod cli_eval;
 mod cli_frame;
 mod cli_help;
@@ -10,9 +10,12 @@ mod data_loader;
 mod data_pack;
 mod doctor;
 mod fault_runs;
+mod fault_store;
 mod golden_logits;
 mod golden_rope;
 mod mds_reader;
 mod mds_writer;
 mod model_files;
 mod model_save;
+mod old_checkpoints;
+mod readme;

@@ -10,9 +10,9 @@ const CHECKED_PATHS: [&str; 5] = ["src/", "kernels/", "configs/", "tests/", "ben
 /// Folders of one thing per file, and the file that must name each of them.
 const REGISTRIES: [(&str, &str); 4] = [
     ("src/cli", "src/cli/program.rs"),
-    ("src/eval/task", "src/eval/task/mod.rs"),
-    ("src/infer/policy", "src/infer/policy/mod.rs"),
-    ("src/mask/format", "src/mask/format/mod.rs"),
+    ("src/eval/metric", "src/eval/evaluate.rs"),
+    ("src/eval/task", "src/cli/eval.rs"),
+    ("src/infer/policy", "src/eval/method.rs"),
 ];
 
 /// Files that no `mod` line declares.
@@ -122,6 +122,7 @@ pub(crate) fn unregistered(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (folder, registry) in REGISTRIES {
         let Some(registry_file) = tree.file(registry) else {
+            complaints.push(format!("{registry}: not found"));
             continue;
         };
         let things = tree.files.iter().filter(|file| {

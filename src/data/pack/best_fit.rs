@@ -18,14 +18,14 @@ pub fn best_fit(mut candidates: Vec<Candidate>, row_len: u64) -> Vec<Vec<Piece>>
         let Piece {
             document, start, ..
         } = candidate.piece;
-        let len = std::cmp::Reverse(candidate.piece.len());
+        let len = std::cmp::Reverse(candidate.piece.span_len());
         (len, candidate.tie, document, start)
     });
     let mut rows: Vec<Vec<Piece>> = Vec::new();
     // (free tokens, row): the first entry at or above a length is the fullest row with room, ties to the older row.
     let mut open: BTreeSet<(u64, usize)> = BTreeSet::new();
     for Candidate { piece, .. } in candidates {
-        let fullest = open.range((piece.len(), 0)..).next().copied();
+        let fullest = open.range((piece.span_len(), 0)..).next().copied();
         let (free, row) = fullest.unwrap_or((row_len, rows.len()));
         if fullest.is_some() {
             open.remove(&(free, row));
@@ -33,7 +33,7 @@ pub fn best_fit(mut candidates: Vec<Candidate>, row_len: u64) -> Vec<Vec<Piece>>
         } else {
             rows.push(vec![piece]);
         }
-        open.insert((free - piece.len(), row));
+        open.insert((free - piece.span_len(), row));
     }
     rows
 }
@@ -61,14 +61,19 @@ mod tests {
 
     /// The same rule, written as a search over all rows for every piece.
     fn obvious(mut candidates: Vec<Candidate>, row_len: u64) -> Vec<Vec<Piece>> {
-        candidates.sort_by(|a, b| b.piece.len().cmp(&a.piece.len()).then(a.tie.cmp(&b.tie)));
+        candidates.sort_by(|a, b| {
+            b.piece
+                .span_len()
+                .cmp(&a.piece.span_len())
+                .then(a.tie.cmp(&b.tie))
+        });
         let mut rows: Vec<Vec<Piece>> = Vec::new();
         for Candidate { piece, .. } in candidates {
             let mut best: Option<(u64, usize)> = None;
             for (index, row) in rows.iter().enumerate() {
-                let used: u64 = row.iter().map(Piece::len).sum();
+                let used: u64 = row.iter().map(Piece::span_len).sum();
                 let is_fuller = best.is_none_or(|(most, _)| used > most);
-                if used + piece.len() <= row_len && is_fuller {
+                if used + piece.span_len() <= row_len && is_fuller {
                     best = Some((used, index));
                 }
             }
@@ -84,7 +89,7 @@ mod tests {
     fn the_fullest_row_with_room_wins() {
         let lens: Vec<Vec<u64>> = best_fit(candidates(&[3, 7, 4, 6, 2, 5]), 10)
             .iter()
-            .map(|row| row.iter().map(Piece::len).collect())
+            .map(|row| row.iter().map(Piece::span_len).collect())
             .collect();
         assert_eq!(lens, [vec![7, 3], vec![6, 4], vec![5, 2]]);
     }

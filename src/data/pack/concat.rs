@@ -38,7 +38,7 @@ struct Buffer {
 
 impl Buffer {
     fn push(&mut self, piece: Piece) {
-        self.used += piece.len();
+        self.used += piece.span_len();
         self.pieces.push(piece);
         if self.used == self.row_len {
             self.close();
@@ -81,11 +81,11 @@ fn append(
         let room = buffer.row_len - buffer.used - num_bos;
         let end = stream.min(at + room);
         let next = piece(document, at, end, len, num_bos);
-        if next.len() < 2 {
+        if next.span_len() < 2 {
             drop_tokens(drops, DropReason::Tail, len - at);
             return;
         }
-        num_filled += u64::from(next.len() == settings.row_len);
+        num_filled += u64::from(next.span_len() == settings.row_len);
         buffer.push(next);
         at = end;
     }
@@ -107,7 +107,7 @@ mod tests {
         let spans: Vec<Vec<(usize, u64, u64)>> = rows
             .iter()
             .map(|row| {
-                let show = |piece: &Piece| (piece.document, piece.start, piece.len());
+                let show = |piece: &Piece| (piece.document, piece.start, piece.span_len());
                 row.pieces.iter().map(show).collect()
             })
             .collect();

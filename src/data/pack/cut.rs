@@ -42,7 +42,7 @@ pub fn cut(document: usize, len: u64, settings: &PackSettings, drops: &mut Drops
     let rest_piece = piece(document, at.min(len), stream, len, num_bos(num_rows));
     let is_kept = settings.mode == PackMode::LongFirst
         && rest >= settings.min_doc.max(1)
-        && rest_piece.len() >= 2;
+        && rest_piece.span_len() >= 2;
     if is_kept {
         cuts.rest = Some(rest_piece);
     } else if num_rows == 0 {
@@ -90,7 +90,11 @@ mod tests {
         let show = |piece: &Piece| [piece.start, piece.num_tokens, piece.num_bos, piece.num_eos];
         let found: Vec<_> = cuts.rows.iter().map(|row| show(&row.pieces[0])).collect();
         assert_eq!(found, rows, "len {len}");
-        assert!(cuts.rows.iter().all(|row| row.len() == settings.row_len));
+        assert!(
+            cuts.rows
+                .iter()
+                .all(|row| row.spanned_len() == settings.row_len)
+        );
         assert_eq!(cuts.rest.as_ref().map(show), rest, "len {len}");
         let found: Vec<_> = drops
             .iter()

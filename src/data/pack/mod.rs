@@ -1,7 +1,7 @@
 //! Packing: documents become rows of exactly L tokens.
 //!
 //! Start at [`run`]. Pass 1 tokenizes every document into a spool file and keeps a few bytes per document; the plan is made
-//! from lengths alone ([`cut`], [`best_fit`], [`concat`], put together in [`plan`]); pass 2 writes the planned rows.
+//! from lengths alone ([`cut`], [`best_fit`], [`mod@concat`], put together in [`plan`]); pass 2 writes the planned rows.
 //!
 //! **Invariant:** nothing vanishes silently: tokens read plus begin and end tokens added equal tokens written plus tokens
 //! dropped under a reason. The output does not depend on the number of threads.

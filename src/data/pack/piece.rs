@@ -19,7 +19,7 @@ pub struct Piece {
 
 impl Piece {
     /// Length of the span in tokens.
-    pub fn len(&self) -> u64 {
+    pub fn span_len(&self) -> u64 {
         self.num_bos + self.num_tokens + self.num_eos
     }
 }
@@ -46,8 +46,8 @@ pub struct PlannedRow {
 
 impl PlannedRow {
     /// Tokens in spans.
-    pub fn len(&self) -> u64 {
-        self.pieces.iter().map(Piece::len).sum()
+    pub fn spanned_len(&self) -> u64 {
+        self.pieces.iter().map(Piece::span_len).sum()
     }
 }
 

@@ -98,7 +98,7 @@ fn long_first(
 
 #[expect(clippy::cast_precision_loss, reason = "row lengths fit an f64 exactly")]
 fn fill(row: &PlannedRow, row_len: u64) -> f64 {
-    row.len() as f64 / row_len as f64
+    row.spanned_len() as f64 / row_len as f64
 }
 
 #[cfg(test)]
@@ -163,18 +163,19 @@ mod tests {
         ) {
             let documents = documents(&lens);
             let plan = plan(&documents, &settings);
-            let mut is_used: Vec<Vec<bool>> = lens.iter().map(|&len| vec![false; len as usize]).collect();
+            let index = |token: u64| usize::try_from(token).unwrap();
+            let mut is_used: Vec<Vec<bool>> = lens.iter().map(|&len| vec![false; index(len)]).collect();
             for row in &plan.rows {
-                prop_assert!(row.len() <= settings.row_len);
-                prop_assert!(row.kind != RowKind::Full || row.len() == settings.row_len);
+                prop_assert!(row.spanned_len() <= settings.row_len);
+                prop_assert!(row.kind != RowKind::Full || row.spanned_len() == settings.row_len);
                 let source = documents[row.pieces[0].document].source;
                 for piece in &row.pieces {
-                    prop_assert!(piece.len() >= 2);
+                    prop_assert!(piece.span_len() >= 2);
                     prop_assert_eq!(documents[piece.document].source, source);
                     let is_end = piece.start + piece.num_tokens == lens[piece.document];
                     prop_assert!(piece.num_eos == 0 || (is_end && settings.eos));
                     for token in piece.start..piece.start + piece.num_tokens {
-                        let is_used = &mut is_used[piece.document][token as usize];
+                        let is_used = &mut is_used[piece.document][index(token)];
                         prop_assert!(!*is_used);
                         *is_used = true;
                     }

@@ -82,25 +82,7 @@ impl PackReport {
         self.tokens_written += len;
         self.bos_added += num_bos;
         self.eos_added += num_eos;
-        let from = 1_u64 << len.max(1).ilog2();
-        let at = self.span_lens.partition_point(|bucket| bucket.from < from);
-        if self
-            .span_lens
-            .get(at)
-            .is_none_or(|bucket| bucket.from != from)
-        {
-            let (spans, tokens) = (0, 0);
-            self.span_lens.insert(
-                at,
-                LenBucket {
-                    from,
-                    spans,
-                    tokens,
-                },
-            );
-        }
-        self.span_lens[at].spans += 1;
-        self.span_lens[at].tokens += len;
+        count_len(&mut self.span_lens, len);
     }
 
     /// Tokens dropped under any reason.
@@ -117,6 +99,25 @@ impl PackReport {
             "packing must neither lose nor invent tokens"
         );
     }
+}
+
+/// Counts a span of `len` tokens in its bucket; buckets are ascending.
+pub fn count_len(buckets: &mut Vec<LenBucket>, len: u64) {
+    let from = 1_u64 << len.max(1).ilog2();
+    let at = buckets.partition_point(|bucket| bucket.from < from);
+    if buckets.get(at).is_none_or(|bucket| bucket.from != from) {
+        let (spans, tokens) = (0, 0);
+        buckets.insert(
+            at,
+            LenBucket {
+                from,
+                spans,
+                tokens,
+            },
+        );
+    }
+    buckets[at].spans += 1;
+    buckets[at].tokens += len;
 }
 
 /// `part / whole`, 0 of nothing.

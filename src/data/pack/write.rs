@@ -114,7 +114,7 @@ impl<'a> RowWriter<'a> {
             self.append(piece, &mut ids)?;
             indices.push(self.offset(ids.len())?);
             self.report
-                .count_span(piece.len(), piece.num_bos, piece.num_eos);
+                .count_span(piece.span_len(), piece.num_bos, piece.num_eos);
         }
         let padding = self.row_len - ids.len();
         ids.resize(self.row_len, self.special.eos);

@@ -13,6 +13,8 @@ pub struct Item {
     pub index: usize,
     /// Where the needle really stands, as a share of the text around it.
     pub depth: f64,
+    /// Tokens from the needle's last one to the prompt's last one.
+    pub needle_distance: usize,
     /// Token ids of the prompt, begin token included.
     pub prompt: Vec<i64>,
     /// Token ids of the answer.

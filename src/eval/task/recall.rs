@@ -5,6 +5,10 @@
 //!        needle, at a known depth                        question                       answer
 //! ```
 //!
+//! # Decisions
+//! Depths are the middles of equal parts, not 0 and 1: at the very end the needle stands in the window of every streaming
+//! head, and all heads streaming then answer as well as full attention does.
+//!
 //! Chance level: 10^-7 for the exact answer, 0.1 for a digit.
 
 use super::Item;
@@ -31,7 +35,7 @@ pub struct RecallPlan {
     pub seed: u64,
     /// Prompt and answer together, in tokens.
     pub lengths: Vec<usize>,
-    /// Depths from the start to the end of the text; one depth means the middle.
+    /// Depths: the middles of that many equal parts of the text.
     pub num_depths: usize,
     /// Items per length and depth.
     pub items_per_cell: usize,
@@ -62,13 +66,10 @@ impl RecallPlan {
         Ok(items)
     }
 
-    /// The depth of a place in the grid, in [0, 1].
+    /// The depth of a place in the grid, in (0, 1).
     #[expect(clippy::cast_precision_loss, reason = "grids have few places")]
     pub fn depth(&self, depth_index: usize) -> f64 {
-        if self.num_depths == 1 {
-            return 0.5;
-        }
-        depth_index as f64 / (self.num_depths - 1) as f64
+        (depth_index as f64 + 0.5) / self.num_depths as f64
     }
 
     fn item(
@@ -86,6 +87,7 @@ impl RecallPlan {
             depth_index,
             index,
             depth: share(cut, text.len()),
+            needle_distance: writer.tail_len(&fact)? + text.len() - cut,
             prompt,
             answer,
         })
@@ -115,6 +117,12 @@ impl Writer<'_> {
         let text = self.haystack.draw(rng, text_len)?;
         let cut = self.tokens.line_start_from(&text, place(depth, text_len));
         Ok((text, cut))
+    }
+
+    /// Tokens of the prompt after the text.
+    fn tail_len(&self, fact: &Fact) -> Result<usize, EvalError> {
+        let question = self.tokens.question(FORM, fact)?;
+        Ok(self.tokens.line_end().len() + question.cue.len())
     }
 
     /// Prompt and answer.

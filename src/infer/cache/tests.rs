@@ -430,4 +430,6 @@ fn wrong_shapes_and_layers_are_refused() {
         let error = cache.attend(layer, &input.q, &kv.k, &kv.v).unwrap_err();
         assert_eq!(error.code(), code);
     }
+    let error = cache.attend(0, &input.q, &input.k, &wrong.v).unwrap_err();
+    assert!(error.to_string().starts_with("v [T, K, D]"), "{error}");
 }

@@ -10,10 +10,6 @@ use crate::infer::error::InferError;
 pub struct Full;
 
 impl Policy for Full {
-    fn name(&self) -> &'static str {
-        "full"
-    }
-
     fn open(&self, _layer: usize, spec: &RowSpec) -> Result<Vec<HeadGroup>, InferError> {
         Ok(vec![HeadGroup {
             num_kv_heads: spec.num_kv_heads,

@@ -54,10 +54,6 @@ impl HeadMaskPolicy {
 }
 
 impl Policy for HeadMaskPolicy {
-    fn name(&self) -> &'static str {
-        "head-mask"
-    }
-
     fn open(&self, layer: usize, spec: &RowSpec) -> Result<Vec<HeadGroup>, InferError> {
         let num_retrieval = self.num_retrieval[layer];
         let num_streaming = spec.num_kv_heads - num_retrieval;

@@ -19,9 +19,6 @@ pub struct HeadGroup {
 
 /// A method of keeping keys and values.
 pub trait Policy {
-    /// The method's name in results and tables.
-    fn name(&self) -> &'static str;
-
     /// Opens the caches of `layer` for one sequence, in kv head order; their heads sum to `spec.num_kv_heads`.
     ///
     /// # Errors
