@@ -32,6 +32,8 @@ pub enum Command {
     Train(super::train::Args),
     /// Turn a run's gates into a head mask and the files that other engines read.
     ExportMask(super::export_mask::Args),
+    /// Look at a mask file, or check whether it fits a model.
+    Mask(super::mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -55,6 +57,7 @@ impl Command {
             Self::Data(args) => super::data::run(args),
             Self::Train(args) => super::train::run(args),
             Self::ExportMask(args) => super::export_mask::run(args),
+            Self::Mask(args) => super::mask::run(args),
             Self::Eval(args) => super::eval::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),
