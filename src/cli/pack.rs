@@ -4,8 +4,7 @@ use crate::cli::output;
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::data::mds::writer::WriteOptions;
 use crate::data::pack::PackProgress;
-use crate::data::pack::error::PackError;
-use crate::data::pack::run::{PackJob, Packed, documents, pack};
+use crate::data::pack::run::{PackJob, Packed, documents, pack, thread_pool};
 use crate::data::pack::settings::{BosMode, PackMode, PackSettings};
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::source::select::{Selected, Split};
@@ -114,7 +113,8 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         },
     };
     let bar = Bar::new(total_bytes(&job));
-    let packed = on_threads(args.threads, || pack(&job, &args.output, &bar))?;
+    let pool = thread_pool(args.threads.map(usize::from))?;
+    let packed = pool.install(|| pack(&job, &args.output, &bar))?;
     bar.finish();
     if args.json {
         output::json(&packed)?;
@@ -136,22 +136,6 @@ fn total_bytes(job: &PackJob<'_>) -> u64 {
         .chain(&held_out)
         .map(Selected::bytes)
         .sum()
-}
-
-/// Runs `work` on a pool of `threads`, or on all cores.
-fn on_threads(
-    threads: Option<u16>,
-    work: impl FnOnce() -> Result<Vec<Packed>, PackError> + Send,
-) -> Result<Vec<Packed>, AnyFault> {
-    let mut pool = rayon::ThreadPoolBuilder::new();
-    if let Some(threads) = threads {
-        pool = pool.num_threads(usize::from(threads));
-    }
-    match pool.build() {
-        Ok(pool) => Ok(pool.install(work)?),
-        // Without a pool of its own the work still runs, on the process's.
-        Err(_) => Ok(work()?),
-    }
 }
 
 /// MB/s and tokens/s on a terminal, nothing elsewhere.

@@ -69,7 +69,7 @@ impl Coded for PackError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoDocuments { split: Some(_) } => {
-                Some("name more text, or another share with `--held-out`".to_owned())
+                Some("name more text, hold out another share with `--held-out`, or none with `--held-out 0`".to_owned())
             }
             Self::NoRows {
                 would_work: Some(row_len),

@@ -61,15 +61,23 @@ pub fn pack(
             allowed: "a share of at least 0 and less than 1",
         });
     }
-    let stage = Stage::begin(target)?;
     let splits: &[(Option<&'static str>, Split)] = if job.held_out > 0.0 {
         &[(Some("train"), Split::Train), (Some("val"), Split::HeldOut)]
     } else {
         &[(None, Split::Train)]
     };
+    // Both sides of the line are looked at before hours go into one of them.
+    let chosen: Vec<_> = splits
+        .iter()
+        .map(|&(name, split)| (name, documents(job, split)))
+        .collect();
+    if let Some(&(split, _)) = chosen.iter().find(|(_, documents)| documents.is_empty()) {
+        return Err(PackError::NoDocuments { split });
+    }
+    let stage = Stage::begin(target)?;
     let mut packed = Vec::new();
-    for &(name, split) in splits {
-        let report = pack_split(job, &stage, name, split, progress)?;
+    for (name, documents) in chosen {
+        let report = pack_split(job, &stage, name, &documents, progress)?;
         packed.push(Packed {
             split: name,
             report,
@@ -96,20 +104,16 @@ fn pack_split(
     job: &PackJob<'_>,
     stage: &Stage,
     name: Option<&'static str>,
-    split: Split,
+    documents: &[Selected<'_>],
     progress: &dyn PackProgress,
 ) -> Result<PackReport, PackError> {
-    let documents = documents(job, split);
-    if documents.is_empty() {
-        return Err(PackError::NoDocuments { split: name });
-    }
     let domains: Vec<String> = job
         .sources
         .iter()
         .map(|source| source.name().to_owned())
         .collect();
     let input = SpoolInput {
-        documents: &documents,
+        documents,
         domains: &domains,
         tokenizer: job.tokenizer,
         seed: job.settings.seed,
