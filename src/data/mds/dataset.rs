@@ -9,7 +9,6 @@ use super::shard::{Bytes, Declared, Row, Shard};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// When the hashes of an index are checked.
@@ -52,7 +51,6 @@ pub struct Dataset {
     options: ReadOptions,
     cache: Mutex<Cache>,
     verified: Mutex<BTreeSet<usize>>,
-    opened_bytes: AtomicU64,
 }
 
 impl Dataset {
@@ -81,7 +79,6 @@ impl Dataset {
             options,
             cache: Mutex::new(Cache::new(options.cache_bytes)),
             verified: Mutex::new(BTreeSet::new()),
-            opened_bytes: AtomicU64::new(0),
         };
         for shard in &dataset.index.shards {
             dataset.locate(shard)?;
@@ -110,11 +107,6 @@ impl Dataset {
     /// blake3 of `index.json`, hex.
     pub fn index_blake3(&self) -> &str {
         &self.index.blake3
-    }
-
-    /// Uncompressed bytes of the shards opened so far, counted again when a shard is opened again.
-    pub fn opened_bytes(&self) -> u64 {
-        self.opened_bytes.load(Ordering::Relaxed)
     }
 
     /// Hash names in the index that this build cannot check.
@@ -193,8 +185,6 @@ impl Dataset {
         };
         let shard = Shard::open(declared, bytes)?;
         verified.insert(index);
-        self.opened_bytes
-            .fetch_add(entry.raw.bytes, Ordering::Relaxed);
         Ok(shard)
     }
 
