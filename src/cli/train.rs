@@ -69,6 +69,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let mut console = Console::new();
     console.log_to(dir.log()?);
     console.note(&prepared.summary);
+    for note in prepared.loader.notes() {
+        console.note(&note);
+    }
     let mut start = 0;
     if let Some(checkpoint) = &checkpoint {
         for warning in &checkpoint.warnings {

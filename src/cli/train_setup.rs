@@ -8,8 +8,10 @@ use crate::config::model::Dtype;
 use crate::config::sparsity::Constraint as ConfigConstraint;
 use crate::config::train::TrainConfig;
 use crate::data::loader::{Loader, LoaderSettings};
+use crate::data::manifest;
 use crate::data::mds::dataset::{ReadOptions, Verify};
 use crate::data::ranks::Ranks;
+use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use crate::gate::lagrangian::Constraint;
 use crate::mask::provenance::{Provenance, folder_name};
@@ -55,6 +57,7 @@ pub(super) fn prepare(
     let model = Llama::load(&config.model.path, kind, device)?;
     let model_id =
         WeightFiles::open(&config.model.path, model.config())?.base_sha256(model.config())?;
+    check_tokenizers(config)?;
     let (loader, plan, row_len) = open_data(config, model.config().vocab_size)?;
     let provenance = provenance(loaded, &model, (&loader, row_len), &model_id);
     let summary = summary(config, &model, (&loader, row_len), backend.name());
@@ -67,6 +70,24 @@ pub(super) fn prepare(
         model_id,
         summary,
     })
+}
+
+/// Refuses rows that were packed with another tokenizer, where both sides say which one they have.
+fn check_tokenizers(config: &TrainConfig) -> Result<(), AnyFault> {
+    if !config.model.path.join("tokenizer.json").is_file() {
+        return Ok(());
+    }
+    let tokenizer = Tokenizer::from_file(&config.model.path)?;
+    for stream in &config.data.train {
+        let Some(manifest) = manifest::load(&stream.path)? else {
+            continue;
+        };
+        if manifest.head.tokenizer.fingerprint != tokenizer.fingerprint() {
+            let (data, model) = (stream.path.clone(), config.model.path.clone());
+            return Err(TrainError::Tokenizer { data, model }.into());
+        }
+    }
+    Ok(())
 }
 
 /// The loader, the run's plan, and the length of a stored row.

@@ -46,6 +46,14 @@ pub enum TrainError {
         /// The operating system's answer.
         source: std::io::Error,
     },
+    /// The rows were packed with another tokenizer than the model's.
+    #[error("rows in `{data}` were packed with another tokenizer than `{model}` has")]
+    Tokenizer {
+        /// The packed data.
+        data: std::path::PathBuf,
+        /// The model folder.
+        model: std::path::PathBuf,
+    },
     /// Model and mask or data do not fit together.
     #[error("{what}: found {found}, the model needs {needed}")]
     Mismatch {
@@ -66,6 +74,7 @@ impl Coded for TrainError {
             Self::State { .. } => "ckpt.state",
             Self::Batch { .. } => "config.batch",
             Self::Open { .. } => "io.open",
+            Self::Tokenizer { .. } => "tok.vocab",
             Self::Mismatch { .. } => "train.mismatch",
         }
     }
@@ -80,6 +89,13 @@ impl Coded for TrainError {
         match self {
             Self::NotFinite { .. } => {
                 Some("lower the learning rate; the last checkpoint is intact".to_owned())
+            }
+            Self::Tokenizer { model, .. } => {
+                let tokenizer = model.join("tokenizer.json");
+                Some(format!(
+                    "pack the text again with `--tokenizer {}`",
+                    tokenizer.display()
+                ))
             }
             Self::Interrupted { .. } => Some("run the same command again to continue".to_owned()),
             Self::Batch {
