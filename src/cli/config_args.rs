@@ -17,6 +17,10 @@ pub struct ConfigArgs {
     /// relative to the working directory.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+
+    /// Device: `auto`, `cpu`, `cuda` or `cuda:INDEX`; short for `--set run.device=...`
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 impl ConfigArgs {
@@ -25,6 +29,8 @@ impl ConfigArgs {
     /// # Errors
     /// [`ConfigError`] with the place of the first thing that is wrong.
     pub fn load<F: ConfigFile>(&self) -> Result<Loaded<F::Checked>, ConfigError> {
-        load::<F>(&self.config, &self.overrides)
+        let device = self.device.iter().map(|device| format!("run.device={device}"));
+        let overrides: Vec<String> = self.overrides.iter().cloned().chain(device).collect();
+        load::<F>(&self.config, &overrides)
     }
 }
