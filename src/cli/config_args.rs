@@ -29,7 +29,10 @@ impl ConfigArgs {
     /// # Errors
     /// [`ConfigError`] with the place of the first thing that is wrong.
     pub fn load<F: ConfigFile>(&self) -> Result<Loaded<F::Checked>, ConfigError> {
-        let device = self.device.iter().map(|device| format!("run.device={device}"));
+        let device = self
+            .device
+            .iter()
+            .map(|device| format!("run.device={device}"));
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(device).collect();
         load::<F>(&self.config, &overrides)
     }
