@@ -9,7 +9,7 @@ pub const BACKENDS: [&str; 2] = ["reference", "cpu-flash"];
 /// The backend called `request`; `auto` takes the CPU flash kernel on the CPU and the reference elsewhere.
 ///
 /// # Errors
-/// [`AttentionError::Unavailable`] for an unknown name, or one that cannot run on `device`: never another backend instead.
+/// [`AttentionError::Unknown`] for an unknown name, [`AttentionError::Unavailable`] for one that cannot run on `device`: never another backend instead.
 pub fn choose(request: &str, device: Device) -> Result<Box<dyn Backend>, AttentionError> {
     let unavailable = |reason: &str| AttentionError::Unavailable {
         backend: request.to_owned(),
@@ -19,8 +19,8 @@ pub fn choose(request: &str, device: Device) -> Result<Box<dyn Backend>, Attenti
         ("auto" | "cpu-flash", Device::Cpu) => Ok(Box::new(CpuFlash)),
         ("cpu-flash", _) => Err(unavailable("it runs on the CPU only")),
         ("auto" | "reference", _) => Ok(Box::new(Reference)),
-        _ => Err(unavailable(
-            "known backends are `auto`, `reference` and `cpu-flash`",
-        )),
+        _ => Err(AttentionError::Unknown {
+            backend: request.to_owned(),
+        }),
     }
 }

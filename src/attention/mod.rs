@@ -74,6 +74,14 @@ pub enum AttentionError {
         /// Names and shapes.
         detail: String,
     },
+    /// No backend has this name.
+    #[error(
+        "there is no attention backend `{backend}`: known are `auto`, `reference` and `cpu-flash`"
+    )]
+    Unknown {
+        /// The name as given.
+        backend: String,
+    },
     /// The requested backend cannot run this case.
     #[error("attention backend `{backend}` cannot run: {reason}")]
     Unavailable {
@@ -88,18 +96,19 @@ impl Coded for AttentionError {
     fn code(&self) -> &'static str {
         match self {
             Self::Shape { .. } => "attention.shape",
+            Self::Unknown { .. } => "attention.unknown",
             Self::Unavailable { .. } => "attention.unavailable",
         }
     }
     fn kind(&self) -> Kind {
         match self {
-            Self::Shape { .. } => Kind::Input,
+            Self::Shape { .. } | Self::Unknown { .. } => Kind::Input,
             Self::Unavailable { .. } => Kind::Environment,
         }
     }
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Shape { .. } => None,
+            Self::Shape { .. } | Self::Unknown { .. } => None,
             Self::Unavailable { .. } => Some("use `attention.backend = \"auto\"`".to_owned()),
         }
     }

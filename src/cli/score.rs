@@ -1,18 +1,14 @@
 //! `prulong score`.
 
+use super::compute::ComputeArgs;
 use super::output::{self, Output};
-use crate::attention::choose;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::infer::score::Scorer;
 use crate::model::llama::Llama;
-use crate::torch::device::DeviceRequest;
-use crate::torch::dtype::Dtype;
-use crate::torch::threads;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Negative log-likelihood of every token of a text, and its perplexity.
 ///
@@ -42,33 +38,8 @@ pub struct Args {
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
     chunk: usize,
 
-    /// Device: `auto`, `cpu`, `cuda` or `cuda:INDEX`.
-    #[arg(long, default_value = "auto")]
-    device: DeviceRequest,
-
-    /// Dtype of weights and activations: f32 on the CPU and bf16 elsewhere unless named.
-    #[arg(long, value_enum)]
-    dtype: Option<DtypeName>,
-}
-
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum DtypeName {
-    /// 32-bit float.
-    F32,
-    /// Brain float.
-    Bf16,
-    /// 64-bit float.
-    F64,
-}
-
-impl From<DtypeName> for Dtype {
-    fn from(name: DtypeName) -> Self {
-        match name {
-            DtypeName::F32 => Self::F32,
-            DtypeName::Bf16 => Self::Bf16,
-            DtypeName::F64 => Self::F64,
-        }
-    }
+    #[command(flatten)]
+    compute: ComputeArgs,
 }
 
 /// A file of token ids cannot be understood.
@@ -123,26 +94,19 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         json,
         tokens,
         chunk,
-        device,
-        dtype,
+        compute,
     } = args;
-    let device = device.resolve()?;
-    threads::set_threads(threads::default_threads())?;
-    let natural = match device {
-        tch::Device::Cpu => Dtype::F32,
-        _ => Dtype::Bf16,
-    };
-    let kind = dtype.map_or(natural, Dtype::from).kind();
+    let compute = compute.choose()?;
     let ids = if tokens {
         read_ids(&file)?
     } else {
         read_text(&file, &Tokenizer::from_file(&model)?)?
     };
-    let llama = Llama::load(&model, kind, device)?;
+    let llama = Llama::load(&model, compute.dtype.kind(), compute.device)?;
     warn_beyond(ids.len(), llama.config().max_position_embeddings);
     let scorer = Scorer {
         llama: &llama,
-        backend: Arc::from(choose::choose("auto", device)?),
+        backend: compute.backend,
         chunk_len: chunk,
     };
     let bar = ProgressBar::with_draw_target(Some(ids.len() as u64), ProgressDrawTarget::stderr());

@@ -99,18 +99,6 @@ pub enum ConfigError {
         /// The printer's reason.
         source: toml::ser::Error,
     },
-    /// Rows do not fill steps.
-    #[error(
-        "optimizer.tokens_per_step = {tokens_per_step} is not a multiple of {unit} tokens, {what}"
-    )]
-    Batch {
-        /// Tokens of one optimizer step.
-        tokens_per_step: u64,
-        /// What it must be a multiple of, in tokens.
-        unit: u64,
-        /// Where the unit comes from.
-        what: String,
-    },
 }
 
 /// What is wrong with one setting; reads after its name.
@@ -271,7 +259,6 @@ impl Coded for ConfigError {
             Self::Setting { problem, .. } => problem.code(),
             Self::Override { .. } => "config.override",
             Self::Print { .. } => "config.print",
-            Self::Batch { .. } => "config.batch",
         }
     }
 
@@ -286,21 +273,7 @@ impl Coded for ConfigError {
                 Some("write --set section.key=value, e.g. --set optimizer.steps=100".to_owned())
             }
             Self::Encoding { .. } => Some("save the file as UTF-8".to_owned()),
-            Self::Batch {
-                tokens_per_step,
-                unit,
-                ..
-            } => Some(near_multiples(*tokens_per_step, *unit)),
             _ => None,
         }
     }
-}
-
-fn near_multiples(value: u64, unit: u64) -> String {
-    let below = value / unit.max(1) * unit;
-    let above = below.saturating_add(unit);
-    if below == 0 {
-        return format!("use --set optimizer.tokens_per_step={above}");
-    }
-    format!("use --set optimizer.tokens_per_step={below} or {above}")
 }
