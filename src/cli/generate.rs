@@ -3,6 +3,10 @@
 use crate::cli::output::Output;
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::config::generator::GeneratorSettings;
+use crate::config::generator_kinds::{
+    CodeRepeatsSettings, CopyTableSettings, JsonKvSettings, KeyValuesSettings, LabelMapSettings,
+    NaturalSettings, NeedlesSettings, RandomRepeatsSettings,
+};
 use crate::data::error::DataError;
 use crate::data::generate::build::Materials;
 use crate::data::generate::corpus::{MemoryCorpus, NaturalText};
@@ -54,6 +58,12 @@ enum GeneratorKind {
     CodeRepeats,
     /// 4 to 8 definitions, then 8 questions.
     KeyValues,
+    /// A JSON object of 4 to 8 pairs, then 8 questions.
+    JsonKv,
+    /// 4 to 8 pseudo-words and their labels, shown twice, then 8 questions.
+    LabelMap,
+    /// A table of 4 to 8 rows, then 3 requests for the rows of a name.
+    CopyTable,
     /// 1 to 4 needles in natural text, then up to 2 questions.
     Needles,
     /// Natural text.
@@ -64,31 +74,57 @@ impl GeneratorKind {
     fn settings(self) -> GeneratorSettings {
         let weight = 1.0;
         match self {
-            Self::RandomRepeats => GeneratorSettings::RandomRepeats {
+            Self::RandomRepeats => GeneratorSettings::RandomRepeats(RandomRepeatsSettings {
                 weight,
                 span_min: 16,
                 span_max: 32,
-            },
-            Self::CodeRepeats => GeneratorSettings::CodeRepeats {
+                alphabet: None,
+            }),
+            Self::CodeRepeats => GeneratorSettings::CodeRepeats(CodeRepeatsSettings {
                 weight,
                 span_min: 16,
                 span_max: 64,
-            },
-            Self::KeyValues => GeneratorSettings::KeyValues {
+            }),
+            Self::KeyValues => GeneratorSettings::KeyValues(KeyValuesSettings {
                 weight,
                 num_pairs_min: 4,
                 num_pairs_max: 8,
                 num_queries: 8,
                 answer_weight: 1.0,
-            },
-            Self::Needles => GeneratorSettings::Needles {
+            }),
+            Self::JsonKv => GeneratorSettings::JsonKv(JsonKvSettings {
+                weight,
+                num_pairs_min: 4,
+                num_pairs_max: 8,
+                num_queries: 8,
+                key_len: 4,
+                value_len: 4,
+                answer_weight: 1.0,
+            }),
+            Self::LabelMap => GeneratorSettings::LabelMap(LabelMapSettings {
+                weight,
+                num_words_min: 4,
+                num_words_max: 8,
+                num_labels: 8,
+                num_rounds: 2,
+                num_queries: 8,
+                answer_weight: 1.0,
+            }),
+            Self::CopyTable => GeneratorSettings::CopyTable(CopyTableSettings {
+                weight,
+                num_rows_min: 4,
+                num_rows_max: 8,
+                num_queries: 3,
+                answer_weight: 1.0,
+            }),
+            Self::Needles => GeneratorSettings::Needles(NeedlesSettings {
                 weight,
                 num_needles_min: 1,
                 num_needles_max: 4,
                 num_questions_max: 2,
                 answer_weight: 1.0,
-            },
-            Self::Natural => GeneratorSettings::Natural { weight },
+            }),
+            Self::Natural => GeneratorSettings::Natural(NaturalSettings { weight }),
         }
     }
 }

@@ -161,6 +161,7 @@ fn trainer(
         saving: match config.memory.saving {
             ConfigSaving::Inputs => Saving::Inputs,
             ConfigSaving::InputsAndAttention => Saving::InputsAndAttention,
+            ConfigSaving::All => Saving::All,
         },
         mlp_chunk_len: signed(config.memory.mlp_chunk_len),
         loss_chunk_len: signed(config.loss.chunk_len),

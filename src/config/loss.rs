@@ -40,6 +40,9 @@ pub enum Saving {
     /// Each layer's input, attention outputs and their logsumexp; attention does not run again.
     #[serde(rename = "x+attention")]
     InputsAndAttention,
+    /// Everything; nothing runs again.
+    #[serde(rename = "all")]
+    All,
 }
 
 /// Memory against recomputation.

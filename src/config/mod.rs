@@ -28,6 +28,7 @@ pub mod device;
 pub mod export;
 pub mod gates;
 pub mod generator;
+pub mod generator_kinds;
 pub mod loss;
 pub mod model;
 pub mod optimizer;

@@ -6,11 +6,12 @@
 //! y  = x1 + mlp(norm(x1))
 //! ```
 //!
-//! The forward pass keeps `x` and, by policy, the attention outputs with their lse; the backward pass recomputes the rest.
+//! The forward pass keeps `x` and, by policy, the attention outputs with their lse, or everything; the backward pass
+//! recomputes the rest.
 //!
 //! **Invariant:** gates arrive as numbers; where they come from is not known here.
 
-use super::mlp::{self, MlpSettings};
+use super::mlp::{self, Activations, MlpSettings};
 use super::rotation::Rotation;
 use super::{linear, norm};
 use crate::attention::Qkv;
@@ -55,6 +56,8 @@ pub enum Saving {
     Inputs,
     /// The layer's input, attention outputs and lse.
     InputsAndAttention,
+    /// Everything: nothing is computed again.
+    All,
 }
 
 /// What stays the same for every layer of one pass.
@@ -79,9 +82,19 @@ pub struct BlockContext<'a> {
 pub struct SavedBlock {
     x: Tensor,
     attention: Option<(Tensor, PackedBranches)>,
+    rest: Option<Rest>,
+}
+
+/// What only [`Saving::All`] keeps.
+#[derive(Debug)]
+struct Rest {
+    projected: Projected,
+    x1: Tensor,
+    mlp: Vec<Activations>,
 }
 
 /// Rotated queries and keys, values, and the normalised input they came from.
+#[derive(Debug)]
 struct Projected {
     h: Tensor,
     q: Tensor,
@@ -141,15 +154,18 @@ pub fn forward(
         .forward(&context.attention, projected.qkv(), z);
     let attended = attended.flatten(1, 2);
     let x1 = x + linear::forward(&attended, &weights.o);
-    let y = mlp::forward(weights, context.mlp, &x1);
-    let attention = (context.saving == Saving::InputsAndAttention).then_some((attended, branches));
-    (
-        y,
-        SavedBlock {
-            x: x.shallow_clone(),
-            attention,
-        },
-    )
+    let (y, rest) = if context.saving == Saving::All {
+        let (y, mlp) = mlp::forward_keeping(weights, context.mlp, &x1);
+        (y, Some(Rest { projected, x1, mlp }))
+    } else {
+        (mlp::forward(weights, context.mlp, &x1), None)
+    };
+    let saved = SavedBlock {
+        x: x.shallow_clone(),
+        attention: (context.saving != Saving::Inputs).then_some((attended, branches)),
+        rest,
+    };
+    (y, saved)
 }
 
 /// Gradients of one layer.
@@ -173,7 +189,13 @@ pub fn backward(
     wanted: Wanted,
     mut grads: Option<&mut LayerGrads>,
 ) -> BlockGrads {
-    let projected = Projected::new(weights, context, &saved.x);
+    let (kept, computed) = match &saved.rest {
+        Some(rest) => (Some(&rest.projected), None),
+        None => (None, Some(Projected::new(weights, context, &saved.x))),
+    };
+    let Some(projected) = kept.or(computed.as_ref()) else {
+        unreachable!("projections are either saved or recomputed");
+    };
     let recomputed = saved.attention.is_none().then(|| {
         let (out, branches) = context
             .documents
@@ -183,8 +205,15 @@ pub fn backward(
     let Some((attended, branches)) = saved.attention.as_ref().or(recomputed.as_ref()) else {
         unreachable!("attention is either saved or recomputed");
     };
-    let x1 = &saved.x + linear::forward(attended, &weights.o);
-    let dx1 = mlp::backward(weights, context.mlp, &x1, dy, grads.as_deref_mut());
+    let computed = kept
+        .is_none()
+        .then(|| &saved.x + linear::forward(attended, &weights.o));
+    let kept_x1 = saved.rest.as_ref().map(|rest| &rest.x1);
+    let Some(x1) = kept_x1.or(computed.as_ref()) else {
+        unreachable!("the residual is either saved or recomputed");
+    };
+    let kept = saved.rest.as_ref().map(|rest| rest.mlp.as_slice());
+    let dx1 = mlp::backward(weights, context.mlp, (x1, kept), dy, grads.as_deref_mut());
     let dattended = linear::input_grad(&dx1, &weights.o).view_as(&projected.q);
     linear::add_weight_grad(
         grads.as_deref_mut().map(|grads| &mut grads.o),

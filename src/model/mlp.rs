@@ -1,6 +1,6 @@
 //! SwiGLU feed-forward with its norm and residual, in chunks of tokens: `y = x + W_down (silu(W_gate h) * W_up h)`, `h = norm(x)`.
 //!
-//! Gate and up activations exist for one chunk at a time; the backward pass recomputes them.
+//! Gate and up activations exist for one chunk at a time, and the backward pass recomputes them, unless they are kept.
 
 use super::block::{LayerGrads, LayerWeights};
 use super::{linear, norm};
@@ -17,7 +17,8 @@ pub struct MlpSettings {
 }
 
 /// Activations of one chunk.
-struct Activations {
+#[derive(Debug)]
+pub struct Activations {
     h: Tensor,
     gate: Tensor,
     up: Tensor,
@@ -39,41 +40,67 @@ impl Activations {
 /// # Shapes
 /// `x` `[T, C]` -> `[T, C]`.
 pub fn forward(weights: &LayerWeights, settings: MlpSettings, x: &Tensor) -> Tensor {
-    let chunks: Vec<Tensor> = chunks(x, settings.chunk_len)
-        .map(|x| {
-            let a = Activations::new(weights, &x, settings.eps);
-            x + linear::forward(&(a.gate.silu() * a.up), &weights.down)
-        })
-        .collect();
-    joined(chunks)
+    let outputs = chunks(x, settings.chunk_len)
+        .map(|x| output(weights, &x, &Activations::new(weights, &x, settings.eps)));
+    joined(outputs.collect())
+}
+
+/// As [`forward`], with the activations of every chunk for [`backward`].
+///
+/// # Shapes
+/// `x` `[T, C]` -> `[T, C]`.
+pub fn forward_keeping(
+    weights: &LayerWeights,
+    settings: MlpSettings,
+    x: &Tensor,
+) -> (Tensor, Vec<Activations>) {
+    let pieces = chunks(x, settings.chunk_len).map(|x| {
+        let activations = Activations::new(weights, &x, settings.eps);
+        (output(weights, &x, &activations), activations)
+    });
+    let (outputs, kept) = pieces.unzip();
+    (joined(outputs), kept)
+}
+
+fn output(weights: &LayerWeights, x: &Tensor, a: &Activations) -> Tensor {
+    x + linear::forward(&(a.gate.silu() * &a.up), &weights.down)
 }
 
 /// Gradient by `x`; weight gradients are added to `grads`, if weights train.
+///
+/// `kept`: what [`forward_keeping`] kept of the same `x` under the same settings; recomputed where nothing was.
 ///
 /// # Shapes
 /// `x`, `dy` `[T, C]` -> `[T, C]`.
 pub fn backward(
     weights: &LayerWeights,
     settings: MlpSettings,
-    x: &Tensor,
+    (x, kept): (&Tensor, Option<&[Activations]>),
     dy: &Tensor,
     mut grads: Option<&mut LayerGrads>,
 ) -> Tensor {
     let pieces = chunks(x, settings.chunk_len).zip(chunks(dy, settings.chunk_len));
-    let chunks: Vec<Tensor> = pieces
-        .map(|(x, dy)| backward_chunk(weights, settings.eps, &x, &dy, grads.as_deref_mut()))
-        .collect();
-    joined(chunks)
+    let chunks = pieces.enumerate().map(|(index, (x, dy))| {
+        let grads = grads.as_deref_mut();
+        let kept = kept.map(|kept| &kept[index]);
+        let computed = kept
+            .is_none()
+            .then(|| Activations::new(weights, &x, settings.eps));
+        let Some(activations) = kept.or(computed.as_ref()) else {
+            unreachable!("activations are either kept or computed");
+        };
+        backward_chunk(weights, settings.eps, (&x, activations), &dy, grads)
+    });
+    joined(chunks.collect())
 }
 
 fn backward_chunk(
     weights: &LayerWeights,
     eps: f64,
-    x: &Tensor,
+    (x, a): (&Tensor, &Activations),
     dy: &Tensor,
     grads: Option<&mut LayerGrads>,
 ) -> Tensor {
-    let a = Activations::new(weights, x, eps);
     let silu = a.gate.silu();
     let dproduct = linear::input_grad(dy, &weights.down);
     let dup = &dproduct * &silu;

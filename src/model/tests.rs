@@ -226,6 +226,8 @@ fn every_gradient_equals_autograd_whatever_the_gates_the_policy_and_the_chunks()
                 (Saving::Inputs, 1000),
                 (Saving::InputsAndAttention, 5),
                 (Saving::InputsAndAttention, 1),
+                (Saving::All, 1000),
+                (Saving::All, 5),
             ] {
                 let mut grads = ModelGrads::zeros(&case.model);
                 let pass = case.pass(saving, chunk);

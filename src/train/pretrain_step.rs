@@ -14,7 +14,7 @@ use crate::model::loss::Targets;
 use crate::model::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
 use tch::Tensor;
 
-/// Tokens of one micro-batch: bounds the memory of a step, whatever the batch.
+/// Tokens of one micro-batch: bounds the memory of a step, whatever the batch, so that nothing need be recomputed.
 const MICRO_BATCH_TOKENS: usize = 8192;
 /// Positions per chunk of the loss.
 const LOSS_CHUNK: i64 = 1024;
@@ -175,7 +175,7 @@ impl Pretrainer {
                 span: None,
             },
             settings: PassSettings {
-                saving: Saving::InputsAndAttention,
+                saving: Saving::All,
                 mlp_chunk_len: 2048,
                 loss_chunk_len: LOSS_CHUNK,
             },

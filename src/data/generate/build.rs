@@ -1,15 +1,18 @@
 //! Generators from the settings of a pretraining file.
 
 use super::Generate;
-use super::code_repeats::CodeRepeats;
+use super::code_repeats::{self, CodeRepeats};
+use super::copy_table::CopyTable;
 use super::corpus::NaturalText;
-use super::key_values::{KeyValues, KeyValuesSettings};
+use super::json_kv::JsonKv;
+use super::key_values::KeyValues;
+use super::label_map::LabelMap;
 use super::mixture::Mixture;
-use super::natural::Natural;
+use super::natural::{self, Natural};
 use super::needle_tokens::NeedleTokens;
-use super::needles::{Needles, NeedlesSettings};
+use super::needles::{self, Needles};
+use super::quiz::{DrawQuiz, Quizzes};
 use super::random_repeats::RandomRepeats;
-use super::range::CountRange;
 use crate::config::generator::GeneratorSettings;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
@@ -53,64 +56,40 @@ impl Materials {
     /// # Errors
     /// [`DataError::GeneratorSetting`] if a setting makes no sense or natural text is missing.
     pub fn generator(&self, settings: &GeneratorSettings) -> Result<Box<dyn Generate>, DataError> {
-        Ok(match *settings {
-            GeneratorSettings::RandomRepeats {
-                span_min, span_max, ..
-            } => Box::new(RandomRepeats::new(
-                self.tokenizer.vocab_size(),
-                &[self.tokenizer.bos(), self.tokenizer.eos()],
-                CountRange::new("random-repeats", "span_min", span_min, span_max)?,
-            )?),
-            GeneratorSettings::CodeRepeats {
-                span_min, span_max, ..
-            } => Box::new(CodeRepeats::new(
-                self.text("code-repeats")?,
-                self.tokenizer.bos(),
-                CountRange::new("code-repeats", "span_min", span_min, span_max)?,
-            )),
-            GeneratorSettings::KeyValues {
-                num_pairs_min,
-                num_pairs_max,
-                num_queries,
-                answer_weight,
-                ..
-            } => Box::new(KeyValues::new(
-                self.needle_tokens.clone(),
-                KeyValuesSettings {
-                    pairs: CountRange::new(
-                        "key-values",
-                        "num_pairs_min",
-                        num_pairs_min,
-                        num_pairs_max,
-                    )?,
-                    num_queries,
-                    answer_weight: narrow(answer_weight),
-                },
-            )),
-            GeneratorSettings::Needles {
-                num_needles_min,
-                num_needles_max,
-                num_questions_max,
-                answer_weight,
-                ..
-            } => Box::new(Needles::new(
-                self.text("needles")?,
-                self.needle_tokens.clone(),
-                NeedlesSettings {
-                    needles: CountRange::new(
-                        "needles",
-                        "num_needles_min",
-                        num_needles_min,
-                        num_needles_max,
-                    )?,
-                    max_questions: num_questions_max,
-                    answer_weight: narrow(answer_weight),
-                },
-            )),
-            GeneratorSettings::Natural { .. } => {
-                Box::new(Natural::new(self.text("natural")?, self.tokenizer.bos()))
+        Ok(match settings {
+            GeneratorSettings::RandomRepeats(settings) => {
+                Box::new(RandomRepeats::from_settings(settings, &self.tokenizer)?)
+            }
+            GeneratorSettings::CodeRepeats(settings) => {
+                let text = self.text(code_repeats::NAME)?;
+                Box::new(CodeRepeats::from_settings(settings, text, &self.tokenizer)?)
+            }
+            GeneratorSettings::KeyValues(settings) => {
+                self.quizzes(KeyValues::from_settings(settings)?, settings.answer_weight)
+            }
+            GeneratorSettings::JsonKv(settings) => {
+                self.quizzes(JsonKv::from_settings(settings)?, settings.answer_weight)
+            }
+            GeneratorSettings::LabelMap(settings) => {
+                self.quizzes(LabelMap::from_settings(settings)?, settings.answer_weight)
+            }
+            GeneratorSettings::CopyTable(settings) => {
+                self.quizzes(CopyTable::from_settings(settings)?, settings.answer_weight)
+            }
+            GeneratorSettings::Needles(settings) => {
+                let (text, tokens) = (self.text(needles::NAME)?, self.needle_tokens.clone());
+                Box::new(Needles::from_settings(settings, text, tokens)?)
+            }
+            GeneratorSettings::Natural(_) => {
+                let text = self.text(natural::NAME)?;
+                Box::new(Natural::new(text, self.tokenizer.bos()))
             }
         })
+    }
+
+    fn quizzes(&self, form: impl DrawQuiz + 'static, answer_weight: f64) -> Box<dyn Generate> {
+        let tokenizer = Arc::clone(&self.tokenizer);
+        Box::new(Quizzes::new(tokenizer, form, answer_weight))
     }
 
     fn text(&self, generator: &'static str) -> Result<NaturalText, DataError> {
@@ -122,15 +101,6 @@ impl Materials {
                 problem: "is missing: this kind needs natural text".to_owned(),
             })
     }
-}
-
-/// Checked to be positive and finite when the file was read; a loss is computed in f32.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a weight needs no more than f32"
-)]
-fn narrow(weight: f64) -> f32 {
-    weight as f32
 }
 
 #[cfg(test)]
@@ -151,6 +121,10 @@ mod tests {
             r#"{"kind": "random-repeats", "weight": 1, "span_min": 16, "span_max": 32}"#,
             r#"{"kind": "code-repeats", "weight": 1, "span_min": 16, "span_max": 32}"#,
             r#"{"kind": "key-values", "weight": 1, "num_pairs_min": 1, "num_pairs_max": 3, "num_queries": 2}"#,
+            r#"{"kind": "random-repeats", "weight": 1, "span_min": 16, "span_max": 32, "alphabet": [8, 16]}"#,
+            r#"{"kind": "json-kv", "weight": 1, "num_pairs_min": 1, "num_pairs_max": 5, "num_queries": 2}"#,
+            r#"{"kind": "label-map", "weight": 1, "num_words_min": 2, "num_words_max": 5, "num_queries": 2}"#,
+            r#"{"kind": "copy-table", "weight": 1, "num_rows_min": 1, "num_rows_max": 4, "num_queries": 2}"#,
             r#"{"kind": "needles", "weight": 1, "num_needles_min": 1, "num_needles_max": 3}"#,
             r#"{"kind": "natural", "weight": 1}"#,
         ] {

@@ -4,11 +4,14 @@ use super::Generate;
 use super::corpus::NaturalText;
 use super::range::{CountRange, index_below};
 use super::sequence::Sequence;
+use crate::config::generator_kinds::CodeRepeatsSettings;
 use crate::data::error::DataError;
+use crate::data::tokenizer::Tokenizer;
 use crate::random::uniform;
 use rand_chacha::ChaCha8Rng;
 
-const NAME: &str = "code-repeats";
+/// The kind's word in settings.
+pub(super) const NAME: &str = "code-repeats";
 
 /// Share of spans that are copies of an earlier one.
 const COPY_SHARE: f64 = 0.5;
@@ -21,6 +24,19 @@ pub struct CodeRepeats {
 }
 
 impl CodeRepeats {
+    /// As the settings say.
+    ///
+    /// # Errors
+    /// [`DataError::GeneratorSetting`] for a range that is none.
+    pub fn from_settings(
+        settings: &CodeRepeatsSettings,
+        text: NaturalText,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
+        let span = CountRange::new(NAME, "span_min", settings.span_min, settings.span_max)?;
+        Ok(Self::new(text, tokenizer.bos(), span))
+    }
+
     /// Draws spans of natural text with lengths in `span`.
     pub fn new(text: NaturalText, bos: u32, span: CountRange) -> Self {
         Self { text, bos, span }

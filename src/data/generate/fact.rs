@@ -47,7 +47,7 @@ impl Fact {
     /// Draws a fact with a key of `class`.
     pub fn draw(rng: &mut ChaCha8Rng, class: KeyClass) -> Self {
         let words = loop {
-            let words = [0, 1, 2].map(|list| pick(rng, &WORDS[list]));
+            let words = draw_words(rng);
             if key_class(words) == class {
                 break words;
             }
@@ -77,12 +77,21 @@ impl Fact {
 
 /// The class that a key belongs to, always.
 pub fn key_class(words: [&str; 3]) -> KeyClass {
-    let id = format!("key:{}", words.join("_"));
-    if is_held_out(&id, EVALUATION_SHARE) {
+    class_of(&format!("key:{}", words.join("_")))
+}
+
+/// The class that whatever is called `id` belongs to, always.
+pub fn class_of(id: &str) -> KeyClass {
+    if is_held_out(id, EVALUATION_SHARE) {
         KeyClass::Evaluation
     } else {
         KeyClass::Training
     }
+}
+
+/// Draws an adjective, an animal and a plant.
+pub(super) fn draw_words(rng: &mut ChaCha8Rng) -> [&'static str; 3] {
+    [0, 1, 2].map(|list| pick(rng, &WORDS[list]))
 }
 
 fn pick(rng: &mut ChaCha8Rng, words: &[&'static str]) -> &'static str {

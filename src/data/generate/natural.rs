@@ -6,7 +6,8 @@ use super::sequence::Sequence;
 use crate::data::error::DataError;
 use rand_chacha::ChaCha8Rng;
 
-const NAME: &str = "natural";
+/// The kind's word in settings.
+pub(super) const NAME: &str = "natural";
 
 /// Natural text as it is, after a begin token.
 pub struct Natural {

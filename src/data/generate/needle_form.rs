@@ -3,6 +3,9 @@
 //! A question line is `cue` + `answer` + `close`; a model is given everything up to and including the cue.
 
 use super::fact::Fact;
+use super::question::QuestionText;
+use super::range::index_below;
+use rand_chacha::ChaCha8Rng;
 
 /// A way to write a fact and its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,16 @@ impl NeedleForm {
         }
     }
 
-    /// The question up to where the answer begins.
-    pub fn cue(self, fact: &Fact) -> String {
+    /// The question about `fact`, line end included.
+    pub fn question(self, fact: &Fact) -> QuestionText {
+        QuestionText {
+            cue: self.cue(fact),
+            answer: fact.value.to_string(),
+            close: format!("{}\n", self.close()),
+        }
+    }
+
+    fn cue(self, fact: &Fact) -> String {
         let [a, b, c] = fact.words;
         match self {
             Self::Const => format!("assert_eq!(KEY_{a}_{b}_{c}, "),
@@ -43,13 +54,7 @@ impl NeedleForm {
         }
     }
 
-    /// The answer: the digits alone.
-    pub fn answer(self, fact: &Fact) -> String {
-        fact.value.to_string()
-    }
-
-    /// What stands after the answer on the question's line.
-    pub fn close(self) -> &'static str {
+    fn close(self) -> &'static str {
         match self {
             Self::Const | Self::Let => ");",
             Self::Json => "",
@@ -58,35 +63,53 @@ impl NeedleForm {
     }
 }
 
+/// Draws a form: the recall task's own half of the time, so that it is learnt well, the others for generality.
+pub(super) fn draw_form(rng: &mut ChaCha8Rng) -> NeedleForm {
+    let others = NeedleForm::ALL.len() - 1;
+    let at = index_below(rng, 2 * others);
+    NeedleForm::ALL[if at < others { 0 } else { at - others + 1 }]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::stream;
+
+    const FACT: Fact = Fact {
+        words: ["red", "lion", "apple"],
+        value: 1_234_567,
+    };
 
     #[test]
     fn the_recall_form_is_pinned() {
-        let fact = Fact {
-            words: ["red", "lion", "apple"],
-            value: 1_234_567,
-        };
         let form = NeedleForm::ALL[0];
-        assert_eq!(form.line(&fact), "const KEY_red_lion_apple: u64 = 1234567;");
-        assert_eq!(form.cue(&fact), "assert_eq!(KEY_red_lion_apple, ");
-        assert_eq!(form.answer(&fact), "1234567");
-        assert_eq!(form.close(), ");");
+        assert_eq!(form.line(&FACT), "const KEY_red_lion_apple: u64 = 1234567;");
+        let question = form.question(&FACT);
+        assert_eq!(question.cue, "assert_eq!(KEY_red_lion_apple, ");
+        assert_eq!(question.answer, "1234567");
+        assert_eq!(question.close, ");\n");
     }
 
     #[test]
     fn every_form_names_the_key_twice_and_the_value_in_line_and_answer_only() {
-        let fact = Fact {
-            words: ["red", "lion", "apple"],
-            value: 1_234_567,
-        };
         for form in NeedleForm::ALL {
-            for text in [form.line(&fact), form.cue(&fact)] {
-                assert!(fact.words.iter().all(|word| text.contains(word)), "{text}");
+            let cue = form.question(&FACT).cue;
+            for text in [&form.line(&FACT), &cue] {
+                assert!(FACT.words.iter().all(|word| text.contains(word)), "{text}");
             }
-            assert!(form.line(&fact).contains("1234567"));
-            assert!(!form.cue(&fact).contains("1234567"));
+            assert!(form.line(&FACT).contains("1234567"));
+            assert!(!cue.contains("1234567"));
+        }
+    }
+
+    #[test]
+    fn the_recall_form_is_half_of_all() {
+        let mut rng = stream("form", &[]);
+        let forms: Vec<NeedleForm> = (0..1200).map(|_| draw_form(&mut rng)).collect();
+        let count = |form| forms.iter().filter(|drawn| **drawn == form).count();
+        assert!((540..660).contains(&count(NeedleForm::Const)));
+        for form in &NeedleForm::ALL[1..] {
+            assert!((150..250).contains(&count(*form)), "{form:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fact::Fact;
 use super::needle_form::NeedleForm;
+use super::question::Question;
 use super::range::index_below;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
@@ -10,24 +11,6 @@ use std::sync::Arc;
 
 /// How far a needle moves to stand between two lines.
 const MAX_SHIFT: usize = 64;
-
-/// A question line in three parts; a model is given the cue and must produce the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// Up to where the answer begins.
-    pub cue: Vec<u32>,
-    /// The answer.
-    pub answer: Vec<u32>,
-    /// The rest of the line, line end included.
-    pub close: Vec<u32>,
-}
-
-impl Question {
-    /// Tokens of the whole line.
-    pub fn num_tokens(&self) -> usize {
-        self.cue.len() + self.answer.len() + self.close.len()
-    }
-}
 
 /// Writes needles and questions as tokens, and hides needles between the lines of a text.
 #[derive(Clone)]
@@ -83,11 +66,7 @@ impl NeedleTokens {
     /// # Errors
     /// [`DataError::Tokenize`].
     pub fn question(&self, form: NeedleForm, fact: &Fact) -> Result<Question, DataError> {
-        Ok(Question {
-            cue: self.tokenizer.encode(&form.cue(fact))?,
-            answer: self.tokenizer.encode(&form.answer(fact))?,
-            close: self.tokenizer.encode(&format!("{}\n", form.close()))?,
-        })
+        form.question(fact).encode(&self.tokenizer)
     }
 
     /// Draws a place for a needle in `text`, at a uniform depth and then at the nearest line start.
@@ -142,6 +121,7 @@ mod tests {
     use super::*;
     use crate::data::generate::corpus::tests::TOKENIZER;
     use crate::data::generate::fact::KeyClass;
+    use crate::data::generate::question::tests::assert_seamless;
     use crate::random::stream;
 
     fn needle_tokens() -> NeedleTokens {
@@ -154,22 +134,8 @@ mod tests {
         let mut rng = stream("needle", &[]);
         for form in NeedleForm::ALL {
             for fact in Fact::draw_distinct(&mut rng, 20, KeyClass::Training) {
-                let question = tokens.question(form, &fact).unwrap();
-                assert_eq!(question.answer.len(), 7);
-                let parts = [
-                    tokens.definition(form, &fact).unwrap(),
-                    question.cue.clone(),
-                    question.answer.clone(),
-                    question.close.clone(),
-                ];
-                let text = format!(
-                    "{}\n{}{}{}\n",
-                    form.line(&fact),
-                    form.cue(&fact),
-                    form.answer(&fact),
-                    form.close()
-                );
-                assert_eq!(parts.concat(), TOKENIZER.encode(&text).unwrap(), "{text}");
+                assert_eq!(tokens.question(form, &fact).unwrap().answer.len(), 7);
+                assert_seamless(&format!("{}\n", form.line(&fact)), &[form.question(&fact)]);
             }
         }
     }

@@ -3,31 +3,28 @@
 use super::Generate;
 use super::corpus::NaturalText;
 use super::fact::{Fact, KeyClass};
-use super::key_values::draw_form;
-use super::needle_tokens::{NeedleTokens, Question, TokenOrigin};
+use super::needle_form::draw_form;
+use super::needle_tokens::{NeedleTokens, TokenOrigin};
+use super::question::Question;
 use super::range::CountRange;
-use super::sequence::Sequence;
+use super::sequence::{Sequence, loss_weight};
+use crate::config::generator_kinds::NeedlesSettings;
 use crate::data::error::DataError;
 use rand_chacha::ChaCha8Rng;
 
-const NAME: &str = "needles";
+/// The kind's word in settings.
+pub(super) const NAME: &str = "needles";
 
 /// Natural text with needles at random depths, and questions about some of them as the last lines.
 pub struct Needles {
     text: NaturalText,
     tokens: NeedleTokens,
-    settings: NeedlesSettings,
-}
-
-/// How many needles and questions.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NeedlesSettings {
     /// Needles hidden; fewer where the sequence is too short for the number drawn.
-    pub needles: CountRange,
+    needles: CountRange,
     /// Questions at the end, at most one per needle.
-    pub max_questions: usize,
+    max_questions: usize,
     /// Weight of an answer's tokens; natural text and cues have 1, needles 0.
-    pub answer_weight: f32,
+    answer_weight: f32,
 }
 
 /// Definitions and questions of one sequence.
@@ -56,18 +53,28 @@ impl Content {
 
 impl Needles {
     /// Hides needles written with `tokens` in `text`.
-    pub fn new(text: NaturalText, tokens: NeedleTokens, settings: NeedlesSettings) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`DataError::GeneratorSetting`] for a range that is none.
+    pub fn from_settings(
+        settings: &NeedlesSettings,
+        text: NaturalText,
+        tokens: NeedleTokens,
+    ) -> Result<Self, DataError> {
+        let (min, max) = (settings.num_needles_min, settings.num_needles_max);
+        Ok(Self {
             text,
             tokens,
-            settings,
-        }
+            needles: CountRange::new(NAME, "num_needles_min", min, max)?,
+            max_questions: settings.num_questions_max,
+            answer_weight: loss_weight(settings.answer_weight),
+        })
     }
 
     /// Draws needles; question `i` asks for needle `i`.
     fn draw_content(&self, rng: &mut ChaCha8Rng) -> Result<Content, DataError> {
-        let num_needles = self.settings.needles.draw(rng);
-        let most = self.settings.max_questions.clamp(1, num_needles);
+        let num_needles = self.needles.draw(rng);
+        let most = self.max_questions.clamp(1, num_needles);
         let num_questions = 1 + super::range::index_below(rng, most);
         let facts = Fact::draw_distinct(rng, num_needles, KeyClass::Training);
         let form = draw_form(rng);
@@ -101,7 +108,7 @@ impl Needles {
         sequence.push_all(self.tokens.line_end(), 0.0);
         for question in &content.questions {
             sequence.push_all(&question.cue, 1.0);
-            sequence.push_all(&question.answer, self.settings.answer_weight);
+            sequence.push_all(&question.answer, self.answer_weight);
             sequence.push_all(&question.close, 1.0);
         }
         sequence
@@ -141,12 +148,14 @@ mod tests {
 
     fn generator(needles: (usize, usize), max_questions: usize) -> Needles {
         let settings = NeedlesSettings {
-            needles: CountRange::new(NAME, "needles", needles.0, needles.1).unwrap(),
-            max_questions,
+            weight: 1.0,
+            num_needles_min: needles.0,
+            num_needles_max: needles.1,
+            num_questions_max: max_questions,
             answer_weight: 2.0,
         };
         let tokens = NeedleTokens::new(TOKENIZER.clone()).unwrap();
-        Needles::new(natural(), tokens, settings)
+        Needles::from_settings(&settings, natural(), tokens).unwrap()
     }
 
     #[test]

@@ -60,6 +60,15 @@ impl Sequence {
     }
 }
 
+/// A weight of the settings, checked there to be positive and finite; a loss is computed in f32.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a weight needs no more than f32"
+)]
+pub(super) fn loss_weight(weight: f64) -> f32 {
+    weight as f32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
