@@ -7,12 +7,11 @@ use crate::fault::AnyFault;
 use crate::mask::arch::hex;
 use crate::mask::export::{ExportFile, SIDECAR_NAME};
 use crate::mask::head_mask::HeadMask;
+use crate::mask::heatmap_svg::{self, Picture};
 use crate::mask::rounding::SurvivalInterval;
 use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::read::{self, Checked};
 use crate::mask::sidecar::write;
-use crate::metrics::heatmap::Heatmap;
-use crate::metrics::heatmap_svg;
 use crate::span::Span;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -33,7 +32,7 @@ pub(super) struct ShowArgs {
     #[arg(long)]
     json: bool,
 
-    /// Write the gates (or the mask, where there are none) as a picture, too.
+    /// Draw the heads and their gates as a picture, too.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -83,18 +82,13 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), AnyFault> {
 }
 
 fn draw(sidecar: &Sidecar, svg: &Path) -> Result<(), AnyFault> {
-    let mask = &sidecar.mask;
-    let flags: Vec<f32> = mask
-        .flags()
-        .iter()
-        .map(|flag| f32::from(u8::from(*flag)))
-        .collect();
-    let (values, title) = match &sidecar.gate_score {
-        Some(scores) => (scores, "gate of every kv head"),
-        None => (&flags, "retrieval heads"),
+    let picture = Picture {
+        mask: &sidecar.mask,
+        log_alpha: sidecar.log_alpha.as_deref(),
+        model: &sidecar.base.model,
+        span: sidecar.span,
     };
-    let heatmap = Heatmap::new(mask.num_layers(), mask.num_kv_heads(), values)?;
-    let bytes = heatmap_svg::draw(&heatmap, title, &legend(mask)).into_bytes();
+    let bytes = heatmap_svg::draw(&picture).into_bytes();
     let name = svg
         .file_name()
         .unwrap_or_default()

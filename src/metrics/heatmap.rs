@@ -52,18 +52,8 @@ impl<'a> Heatmap<'a> {
     }
 
     /// Rows, layer 0 first.
-    pub fn rows(&self) -> impl Iterator<Item = &'a [f32]> {
+    fn rows(&self) -> impl Iterator<Item = &'a [f32]> {
         self.values.chunks_exact(self.num_kv_heads)
-    }
-
-    /// Rows.
-    pub fn num_layers(&self) -> usize {
-        self.num_layers
-    }
-
-    /// Columns.
-    pub fn num_kv_heads(&self) -> usize {
-        self.num_kv_heads
     }
 
     /// Draws every cell as a square of [`CELL_PX`] pixels. Equal values give equal bytes.

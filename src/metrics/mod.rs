@@ -14,7 +14,6 @@
 
 pub mod error;
 pub mod heatmap;
-pub mod heatmap_svg;
 pub mod jsonl;
 pub mod palette;
 pub mod record;
