@@ -18,9 +18,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A retrieval head in the grid.
-const RETRIEVAL_CELL: &str = "█";
+pub(super) const RETRIEVAL_CELL: &str = "█";
 /// A streaming head in the grid.
-const STREAMING_CELL: &str = "·";
+pub(super) const STREAMING_CELL: &str = "·";
 
 /// Arguments of `prulong mask show`.
 #[derive(clap::Args, Debug)]
@@ -204,7 +204,8 @@ fn facts(sidecar: &Sidecar) -> Vec<String> {
     lines
 }
 
-fn span_text(span: &Span) -> String {
+/// Sink, window and block.
+pub(super) fn span_text(span: &Span) -> String {
     let (sink, window, block) = (span.sink_len(), span.window_len(), span.block_len());
     format!("sink {sink}, window {window}, block {block}")
 }

@@ -23,6 +23,7 @@ pub mod eval;
 pub mod export_mask;
 mod export_report;
 pub mod mask;
+mod mask_diff;
 mod mask_show;
 mod mask_verify;
 pub mod failure;

@@ -32,7 +32,7 @@ pub enum Command {
     Train(super::train::Args),
     /// Turn a run's gates into a head mask and the files that other engines read.
     ExportMask(super::export_mask::Args),
-    /// Look at a mask file, or check whether it fits a model.
+    /// Look at a mask file, compare several, or check whether one fits a model.
     Mask(super::mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),

@@ -6,6 +6,7 @@
 //! **Invariant:** pure vocabulary; no libtorch, no clock, no environment; files only through readers and writers the caller
 //! hands in.
 
+pub mod agreement;
 pub mod arch;
 pub mod canonical;
 pub mod duo;
