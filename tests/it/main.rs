@@ -19,3 +19,8 @@ mod model_files;
 mod model_save;
 mod old_checkpoints;
 mod readme;
+mod step_example;
+
+#[path = "../../examples/step.rs"]
+#[expect(dead_code, reason = "only an example calls its `main`")]
+mod step;
