@@ -8,7 +8,7 @@ PRULONG := target/release/prulong
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test provision build bench fmt-check lint unit-tests doc-tests docs deny clean-demo
+.PHONY: help demo test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -86,5 +86,19 @@ deny:
 		echo "cargo deny: not installed, not run"; \
 	fi
 
-bench: provision ## Run the benchmarks
-	cargo bench
+bench: provision ## Measure training steps, the packer and the loader, a JSON object per case
+	cargo bench --bench engine
+
+# PyTorch in a virtual environment of its own: 5 GB, fetched once.
+PEERS := .peers/venv
+
+bench-peers: provision $(PEERS)/ready ## Compare the training step with PyTorch eager on the same files
+	cargo build --release --example step
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny 124m:3 --lens 1024,4096,16384 --dtypes f32
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny 124m:3 --lens 1024,4096,16384 --dtypes f32 --strong
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny --lens 1024,4096 --dtypes bf16
+
+$(PEERS)/ready:
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet torch==2.11.0 numpy safetensors
+	@touch $@

@@ -152,8 +152,10 @@ impl Coded for NotFinite {
 /// What `--repeat` prints.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct Report {
-    /// Milliseconds of each step.
+    /// Wall time of each step.
     pub(crate) samples_ms: Vec<f64>,
+    /// CPU time of each step.
+    pub(crate) cpu_ms: Vec<f64>,
     /// Tokens inside spans, by the median time.
     pub(crate) tokens_per_s: f64,
     /// Largest resident memory while stepping.
@@ -219,20 +221,21 @@ pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
         settings: settings(args.saving.into()),
     };
     let row = Row::new(&model, &batch.ids, &batch.labels, &batch.doc_lens);
-    let loaded_rss_bytes = measure::rss_bytes();
+    let loaded_rss_bytes = measure::status_bytes("VmRSS:");
     let is_peak_of_steps = measure::reset_peak_rss();
     let mut last = Step::run(&pass, &row, &batch, args.weight_grads);
-    let samples_ms = measure::samples_ms(args.repeat, || {
+    let samples = measure::samples(args.repeat, || {
         last.grads = None;
         last = Step::run(&pass, &row, &batch, args.weight_grads);
     });
     let peak_rss_bytes = measure::peak_rss_bytes();
     last.check()?;
     last.write(&model, &args.out)?;
-    let seconds = measure::quantile(&samples_ms, 0.5) / 1e3;
+    let seconds = measure::quantile(&samples.wall_ms, 0.5) / 1e3;
     Ok((args.repeat > 0).then(|| Report {
         tokens_per_s: real(batch.ids.len()) / seconds,
-        samples_ms,
+        samples_ms: samples.wall_ms,
+        cpu_ms: samples.cpu_ms,
         peak_rss_bytes,
         loaded_rss_bytes,
         is_peak_of_steps,

@@ -251,11 +251,12 @@ def main():
     streaming = (WindowStreaming if args.strong else DenseStreaming)(pattern, batch.lens)
     loaded, is_peak_of_steps = status_bytes("VmRSS:"), reset_peak()
     loss, dz = step(model, batch, streaming, args.saving)
-    samples = []
+    samples, cpu = [], []
     for _ in range(args.repeat):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         loss, dz = step(model, batch, streaming, args.saving)
         samples.append((time.perf_counter() - start) * 1e3)
+        cpu.append((time.process_time() - cpu_start) * 1e3)
     peak = status_bytes("VmHWM:")
     result = {"loss": loss.float().reshape(1), "dz": dz.float()}
     if args.weight_grads:
@@ -264,6 +265,7 @@ def main():
     if samples:
         report = {
             "samples_ms": samples,
+            "cpu_ms": cpu,
             "tokens_per_s": len(batch.ids) / (sorted(samples)[len(samples) // 2] / 1e3),
             "peak_rss_bytes": peak,
             "loaded_rss_bytes": loaded,

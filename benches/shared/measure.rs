@@ -2,14 +2,34 @@
 
 use std::time::Instant;
 
-/// Milliseconds of each of `repeat` calls of `work`; whoever calls has warmed up.
-pub(crate) fn samples_ms(repeat: usize, mut work: impl FnMut()) -> Vec<f64> {
-    let timed = (0..repeat).map(|_| {
-        let start = Instant::now();
+/// Milliseconds of each call.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    /// Wall time.
+    pub(crate) wall_ms: Vec<f64>,
+    /// CPU time of all threads: what other programs of a busy machine take is not in it.
+    pub(crate) cpu_ms: Vec<f64>,
+}
+
+/// Times `repeat` calls of `work`; whoever calls has warmed up.
+pub(crate) fn samples(repeat: usize, mut work: impl FnMut()) -> Samples {
+    let mut samples = Samples::default();
+    for _ in 0..repeat {
+        let (wall, cpu) = (Instant::now(), cpu_ms());
         work();
-        start.elapsed().as_secs_f64() * 1e3
-    });
-    timed.collect()
+        samples.wall_ms.push(wall.elapsed().as_secs_f64() * 1e3);
+        samples.cpu_ms.push(cpu_ms() - cpu);
+    }
+    samples
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a process's life in nanoseconds"
+)]
+fn cpu_ms() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 /// The value below which a share `share` in [0, 1] of `samples` lies, interpolated between neighbours; 0 without samples.
@@ -42,15 +62,8 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
 }
 
-/// Resident memory of this process now.
-///
-/// # Units
-/// Bytes.
-pub(crate) fn rss_bytes() -> Option<u64> {
-    status_bytes("VmRSS:")
-}
-
-fn status_bytes(key: &str) -> Option<u64> {
+/// A line of the kernel's account of this process, `VmRSS:` or `VmHWM:`, in bytes.
+pub(crate) fn status_bytes(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;
     let kib = line.split_whitespace().nth(1)?.parse::<u64>().ok()?;

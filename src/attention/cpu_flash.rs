@@ -9,10 +9,13 @@
 //!   x . . .                     x x x .
 //!   x x . .                     x x x x
 //! ```
+//!
+//! Where its bf16 backward is slow ([`bf16::is_slow`]) the operands are converted to f32 for it; the forward is not slow.
 
 use super::{Attended, Backend, InputGrads, Qkv, Visibility, reference::causal_mask, scale};
+use crate::torch::bf16;
 use crate::torch::dims::dims;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// The CPU flash kernel.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +131,9 @@ impl Backend for CpuFlash {
         attended: &Attended,
         visibility: Visibility,
     ) -> InputGrads {
+        if bf16::is_slow(qkv.q) {
+            return backward_in_f32(dout, qkv, attended, visibility);
+        }
         let [batch, t, num_heads, head_dim] = dims(qkv.q);
         let [_, _, num_kv_heads, _] = dims(qkv.k);
         let group = num_heads / num_kv_heads;
@@ -156,5 +162,29 @@ impl Backend for CpuFlash {
             dk: unfold_keys(&dk, qkv.k),
             dv: unfold_keys(&dv, qkv.v),
         }
+    }
+}
+
+/// [`CpuFlash::backward`] with operands in f32 and results in the dtype of the queries.
+fn backward_in_f32(
+    dout: &Tensor,
+    qkv: Qkv,
+    attended: &Attended,
+    visibility: Visibility,
+) -> InputGrads {
+    let [dout, q, k, v, out] =
+        [dout, qkv.q, qkv.k, qkv.v, &attended.out].map(|x| x.to_kind(Kind::Float));
+    let wide = Qkv {
+        q: &q,
+        k: &k,
+        v: &v,
+    };
+    let lse = attended.lse.shallow_clone();
+    let grads = CpuFlash.backward(&dout, wide, &Attended { out, lse }, visibility);
+    let stored = |x: Tensor| x.to_kind(qkv.q.kind());
+    InputGrads {
+        dq: stored(grads.dq),
+        dk: stored(grads.dk),
+        dv: stored(grads.dv),
     }
 }

@@ -124,6 +124,36 @@ fn cpu_flash_in_low_precision_stays_within_twice_the_naive_error() {
     }
 }
 
+#[test]
+fn cpu_flash_backward_in_bf16_stays_within_twice_the_naive_error() {
+    let exact = inputs(13, (1, 113, 113), (2, 2, 16));
+    let low = [0, 1, 2].map(|i: usize| exact[i].to_kind(Kind::BFloat16));
+    let rounded = [0, 1, 2].map(|i: usize| low[i].to_kind(Kind::Double));
+    let dout = normal(93, &[1, 113, 4, 16]).to_kind(Kind::BFloat16);
+    let attended = Reference.forward(of(&rounded), Visibility::Causal);
+    let exact_dout = dout.to_kind(Kind::Double);
+    let oracle = Reference.backward(&exact_dout, of(&rounded), &attended, Visibility::Causal);
+    let leaves = [leaf(&low[0]), leaf(&low[1]), leaf(&low[2])];
+    let mask = super::reference::causal_mask(113, 113, CPU);
+    let naive = naive_in(Kind::BFloat16, of(&leaves), &mask);
+    let naive = autograd(&naive, &dout, &[&leaves[0], &leaves[1], &leaves[2]]);
+    let attended = CpuFlash.forward(of(&low), Visibility::Causal);
+    let found = CpuFlash.backward(&dout, of(&low), &attended, Visibility::Causal);
+    let pairs = [
+        ("dq", &found.dq, &oracle.dq, &naive[0]),
+        ("dk", &found.dk, &oracle.dk, &naive[1]),
+        ("dv", &found.dv, &oracle.dv, &naive[2]),
+    ];
+    for (what, found, oracle, naive) in pairs {
+        assert_eq!(found.kind(), Kind::BFloat16, "{what}");
+        let (found, naive) = (relative_error(found, oracle), relative_error(naive, oracle));
+        assert!(
+            found <= 2.0 * naive + 7.9e-3,
+            "{what}: flash {found:e}, naive {naive:e}"
+        );
+    }
+}
+
 /// [`naive`] with every intermediate in `kind`.
 fn naive_in(kind: Kind, qkv: Qkv, mask: &Tensor) -> Tensor {
     let [_, _, heads, _] = dims(qkv.q);

@@ -11,6 +11,7 @@
 pub mod error;
 
 pub mod abi;
+pub mod bf16;
 pub mod cuda;
 pub mod dims;
 pub mod dtype;

@@ -1,5 +1,9 @@
 //! Integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the example and the bench are programs of their own; both measure with benches/shared"
+)]
 
 mod cli_data;
 mod cli_eval;
@@ -9,6 +13,7 @@ mod cli_score;
 mod data_loader;
 mod data_pack;
 mod doctor;
+mod engine_bench;
 mod fault_runs;
 mod fault_store;
 mod golden_logits;
@@ -21,6 +26,9 @@ mod old_checkpoints;
 mod readme;
 mod step_example;
 
+#[path = "../../benches/engine.rs"]
+#[expect(dead_code, reason = "only `cargo bench` calls its `main`")]
+mod engine;
 #[path = "../../examples/step.rs"]
 #[expect(dead_code, reason = "only an example calls its `main`")]
 mod step;

@@ -1,0 +1,233 @@
+//! How fast the engine is on this machine: training steps, the packer and the loader; one JSON object per case.
+//!
+//! ```text
+//! cargo bench --bench engine [-- FILTER] [-- --quick]
+//! ```
+//!
+//! Every case runs in a process of its own, so that peaks of memory do not mix. Weights, tokens and text are made here;
+//! nothing is fetched. Times of a machine that others use say little: compare cases of one run.
+
+use clap::Parser;
+use prulong::cli::output;
+use prulong::torch::dtype::Dtype;
+use prulong::torch::threads;
+use std::process::{Command, ExitCode};
+
+#[path = "engine/data.rs"]
+pub(crate) mod data;
+#[path = "shared/measure.rs"]
+mod measure;
+#[path = "engine/step.rs"]
+pub(crate) mod step;
+
+use step::{Shape, StepCase};
+
+/// Measures training steps, the packer and the loader; prints one JSON object per case.
+#[derive(Debug, Parser)]
+#[command(name = "engine", max_term_width = 100)]
+pub(crate) struct Args {
+    /// Only cases whose name contains this.
+    filter: Option<String>,
+
+    /// Tiny sizes, one sample each: does it still run?
+    #[arg(long)]
+    quick: bool,
+
+    /// Samples of each case, after one warm-up.
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    repeat: usize,
+
+    /// Threads of one operator: all cores unless named.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    /// Print the names of the cases.
+    #[arg(long)]
+    list: bool,
+
+    /// Run this case in this process.
+    #[arg(long, value_name = "NAME", conflicts_with = "filter")]
+    case: Option<String>,
+
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What one case measures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Case {
+    /// One training step.
+    Step(StepCase),
+    /// Text to packed rows.
+    Pack,
+    /// Packed rows to micro-batches.
+    Load,
+}
+
+impl Case {
+    /// Every case, or the small ones of `--quick`.
+    pub(crate) fn all(quick: bool) -> Vec<Self> {
+        let shapes: &[(Shape, &[usize])] = if quick {
+            &[(Shape::Micro, &[96])]
+        } else {
+            &[
+                (Shape::Tiny, &[1024, 4096, 16384]),
+                (Shape::M124, &[1024, 4096]),
+                (Shape::M124L3, &[1024, 4096, 16384]),
+            ]
+        };
+        let mut cases = Vec::new();
+        for (shape, lens) in shapes {
+            for len in *lens {
+                for dtype in [Dtype::F32, Dtype::Bf16] {
+                    cases.extend(StepCase::policies(*shape, *len, dtype).map(Self::Step));
+                }
+            }
+        }
+        cases.extend([Self::Pack, Self::Load]);
+        cases
+    }
+
+    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `pack` or `load`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Step(case) => case.name(),
+            Self::Pack => "pack".to_owned(),
+            Self::Load => "load".to_owned(),
+        }
+    }
+
+    /// Measures the case in this process.
+    pub(crate) fn measure(&self, quick: bool, repeat: usize) -> Measured {
+        match self {
+            Self::Step(case) => case.measure(repeat),
+            Self::Pack => data::pack_text(quick, repeat),
+            Self::Load => data::load_rows(quick, repeat),
+        }
+    }
+}
+
+/// What one case found.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Measured {
+    /// Its name.
+    pub(crate) case: String,
+    /// Wall time of each sample.
+    pub(crate) samples_ms: Vec<f64>,
+    /// CPU time of each sample, all threads.
+    pub(crate) cpu_ms: Vec<f64>,
+    /// By the median wall time.
+    pub(crate) tokens_per_s: f64,
+    /// Text read, in units of a million bytes, by the median wall time; the packer's.
+    pub(crate) mb_per_s: Option<f64>,
+    /// Largest resident memory while measuring.
+    pub(crate) peak_rss_bytes: Option<u64>,
+    /// Whether that leaves the preparation out.
+    pub(crate) is_peak_of_samples: bool,
+    /// Attention kernel; a step's.
+    pub(crate) backend: Option<&'static str>,
+    /// Threads of one operator.
+    pub(crate) threads: usize,
+}
+
+/// Tokens and bytes that one sample works through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Amount {
+    /// Tokens.
+    pub(crate) tokens: usize,
+    /// Bytes of text.
+    pub(crate) bytes: Option<usize>,
+}
+
+impl Measured {
+    /// Warms up once and measures `repeat` calls of `work`.
+    pub(crate) fn new(
+        case: String,
+        repeat: usize,
+        backend: Option<&'static str>,
+        mut work: impl FnMut() -> Amount,
+    ) -> Self {
+        let is_peak_of_samples = measure::reset_peak_rss();
+        let mut amount = work();
+        let samples = measure::samples(repeat, || amount = work());
+        let seconds = measure::quantile(&samples.wall_ms, 0.5) / 1e3;
+        Self {
+            case,
+            tokens_per_s: real(amount.tokens) / seconds,
+            mb_per_s: amount.bytes.map(|bytes| real(bytes) / 1e6 / seconds),
+            samples_ms: samples.wall_ms,
+            cpu_ms: samples.cpu_ms,
+            peak_rss_bytes: measure::peak_rss_bytes(),
+            is_peak_of_samples,
+            backend,
+            threads: threads::threads(),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn real(count: usize) -> f64 {
+    count as f64
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let repeat = if args.quick { 1 } else { args.repeat };
+    let cases = Case::all(args.quick);
+    if let Some(name) = &args.case {
+        return run_here(
+            &args,
+            cases.iter().find(|case| case.name() == *name),
+            repeat,
+        );
+    }
+    let wanted = |case: &&Case| {
+        let filter = args.filter.as_deref().unwrap_or_default();
+        case.name().contains(filter)
+    };
+    let mut failed = Vec::new();
+    for case in cases.iter().filter(wanted) {
+        let done = if args.list {
+            output::line(case.name()).is_ok()
+        } else {
+            run_apart(&args, &case.name())
+        };
+        failed.extend((!done).then(|| case.name()));
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    output::note(format!("engine: failed: {}", failed.join(", ")));
+    ExitCode::FAILURE
+}
+
+fn run_here(args: &Args, case: Option<&Case>, repeat: usize) -> ExitCode {
+    let Some(case) = case else {
+        output::note("engine: error: no such case\n\nhint: --list prints their names");
+        return ExitCode::from(2);
+    };
+    if let Err(error) = threads::set_threads(args.threads.unwrap_or_else(threads::default_threads))
+    {
+        output::note(format!("engine: error: {error}"));
+        return ExitCode::from(2);
+    }
+    match output::json(&case.measure(args.quick, repeat)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Runs one case in a child that writes to our standard output.
+fn run_apart(args: &Args, name: &str) -> bool {
+    let Ok(program) = std::env::current_exe() else {
+        return false;
+    };
+    let mut child = Command::new(program);
+    child.args(["--case", name, "--repeat", &args.repeat.to_string()]);
+    child.args(args.quick.then_some("--quick"));
+    if let Some(threads) = args.threads {
+        child.args(["--threads", &threads.to_string()]);
+    }
+    child.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,51 @@
+//! `benches/engine.rs`: every kind of case still runs and reports what it measured.
+
+use crate::engine::Case;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_case_of_the_quick_mode_reports_time_speed_and_memory() {
+    let cases = Case::all(true);
+    let names: BTreeSet<String> = cases.iter().map(Case::name).collect();
+    assert_eq!(names.len(), cases.len(), "names are unique");
+    for case in cases {
+        let name = case.name();
+        let report = serde_json::to_value(case.measure(true, 2)).unwrap();
+        assert_eq!(report["case"], name.as_str());
+        for times in ["samples_ms", "cpu_ms"] {
+            let times = report[times].as_array().unwrap();
+            assert!(times.len() == 2 && times.iter().all(|ms| ms.as_f64() > Some(0.0)));
+        }
+        assert!(report["tokens_per_s"].as_f64().unwrap() > 0.0, "{name}");
+        assert!(
+            report["peak_rss_bytes"].as_u64().unwrap() > 1 << 20,
+            "{name}"
+        );
+        assert_eq!(report["mb_per_s"].is_number(), name == "pack", "{name}");
+        assert_eq!(
+            report["backend"].is_string(),
+            name.starts_with("step/"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_full_list_has_both_models_three_lengths_and_two_dtypes() {
+    let names: Vec<String> = Case::all(false).iter().map(Case::name).collect();
+    for start in ["step/tiny/", "step/124m/", "step/124m:3/"] {
+        assert!(names.iter().any(|name| name.starts_with(start)), "{start}");
+    }
+    for part in [
+        "/1024/",
+        "/4096/",
+        "/16384/",
+        "/f32/",
+        "/bf16/",
+        "/x",
+        "/x+attention",
+        "/all",
+    ] {
+        assert!(names.iter().any(|name| name.contains(part)), "{part}");
+    }
+}
