@@ -57,6 +57,7 @@ impl From<&SourceSettings> for SourceSpec {
             SourceSettings::Crates { path } => (SourceKind::Crates, path.clone()),
             SourceSettings::RustBooks { path } => (SourceKind::RustBooks, path.clone()),
             SourceSettings::Text { path } => (SourceKind::Text, Some(path.clone())),
+            SourceSettings::TextDirs { path } => (SourceKind::TextDirs, Some(path.clone())),
         };
         Self { kind, path }
     }
@@ -150,6 +151,21 @@ mod tests {
         assert!(spec("text").unwrap_err().contains("text=PATH"));
         assert!(spec("crate").unwrap_err().contains("`crates`"));
         assert!(spec("crates=").unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn settings_and_flags_have_the_same_words() {
+        for word in ["crates", "rust-books", "text", "text-dirs"] {
+            let json = serde_json::json!({ "kind": word, "path": "x" });
+            let settings: SourceSettings = serde_json::from_value(json).unwrap();
+            let flag: SourceSpec = format!("{word}=x").parse().unwrap();
+            assert_eq!(SourceSpec::from(&settings), flag);
+            let schema = serde_json::to_string(&schemars::schema_for!(SourceSettings)).unwrap();
+            assert!(
+                schema.contains(&format!("\"const\":\"{word}\"")),
+                "{schema}"
+            );
+        }
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub enum SourceSettings {
         /// The file or folder.
         path: PathBuf,
     },
+    /// A folder of UTF-8 text whose sub-folders are one document each.
+    TextDirs {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 /// The natural text of a pretraining run.
@@ -62,7 +67,7 @@ impl CorpusSettings {
                 SourceSettings::Crates { path } | SourceSettings::RustBooks { path } => {
                     path.as_mut()
                 }
-                SourceSettings::Text { path } => Some(path),
+                SourceSettings::Text { path } | SourceSettings::TextDirs { path } => Some(path),
             };
             path.map(|path| (format!("corpus.sources.{at}.path"), path))
         })

@@ -413,6 +413,12 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
         crate::config::load::load::<PretrainFile>(&copy, &[]).unwrap(),
         loaded
     );
+    let dirs = load(&["corpus.sources.0={ kind = \"text-dirs\", path = \"here\" }"]).unwrap();
+    assert!(
+        dirs.resolved.contains("kind = \"text-dirs\"") && dirs.resolved.contains("/here\""),
+        "{}",
+        dirs.resolved
+    );
     let stage = &loaded.config.stages[0];
     assert!((stage.adam_lr - loaded.config.optimizer.adam_lr).abs() < 1e-15);
     for (set, code) in [
@@ -430,6 +436,10 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
         ("model.num_kv_heads=3", "model.heads"),
         ("model.head_dim=33", "config.exclusive"),
         ("corpus.sources=[]", "config.exclusive"),
+        (
+            "corpus.sources.0={ kind = \"text-dirs\" }",
+            "config.missing_key",
+        ),
     ] {
         let error = load(&[set]).unwrap_err();
         assert_eq!(error.code(), code, "{set}: {error}");
