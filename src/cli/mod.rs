@@ -11,6 +11,7 @@
     reason = "every subcommand owns its arguments, whether it consumes them or not"
 )]
 
+pub mod amounts;
 mod bug;
 mod check;
 pub mod config_args;
@@ -30,11 +31,14 @@ pub mod failure;
 pub mod generate;
 pub mod machine;
 pub mod compute;
+mod new_file;
 pub mod output;
 pub mod pack;
 pub mod program;
 pub mod publish;
 pub mod score;
+mod score_report;
+mod score_text;
 pub mod sources;
 pub mod text_args;
 pub mod tokenizer;

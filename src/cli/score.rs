@@ -1,38 +1,55 @@
 //! `prulong score`.
 
 use super::compute::ComputeArgs;
-use super::output::{self, Output};
-use crate::data::error::DataError;
-use crate::data::tokenizer::Tokenizer;
+use super::output;
+use super::score_report::{Document, Score, Totals};
+use super::score_text::{ScoredArgs, Text};
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::infer::score::Scorer;
+use crate::infer::windows::{Lead, Windows};
 use crate::model::llama::Llama;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
-/// Negative log-likelihood of every token of a text, and its perplexity.
+/// Negative log-likelihood of every token of a text, its perplexity, and bits per byte.
 ///
 /// The text is read as UTF-8 and tokenized with the model's own tokenizer; special tokens spelt out in it are plain text,
-/// and the begin-of-text token is put first, once. The first token is not predicted, so a text of N tokens has N - 1
-/// numbers: `num_tokens` is their count and `perplexity` is exp of their mean. The model reads the text in chunks over a
-/// full KV cache; the chunk length changes memory and speed, not the numbers.
+/// and the begin-of-text token is put first, once per document. It predicts the first token of the text and is not
+/// predicted itself, so every byte is paid for: bits per byte is the sum of all losses in bits over the bytes of the text.
+/// (With --tokens, the first id of the list is what is not predicted.) `num_tokens` counts predicted tokens and `perplexity`
+/// is exp of their mean loss.
+///
+/// The model reads in chunks over a full KV cache; the chunk length changes memory and speed, not the numbers. With
+/// --context, a long text is read in windows: each predicts up to that many tokens, its first one from the token put in
+/// front of it (--bos). With --stride below the context, windows overlap and a token counts where it is first predicted.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Folder of the model: config.json, safetensors, tokenizer.json.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// The text, or with --tokens its ids.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[command(flatten)]
+    text: ScoredArgs,
 
-    /// Print one JSON object: `num_tokens`, `perplexity`, and `nll` with one number per predicted token.
+    /// Tokens that the model reads at most at a time [default: a FILE in one pass, documents of sources in windows of the
+    /// model's `max_position_embeddings`].
+    #[arg(long, value_name = "TOKENS")]
+    context: Option<NonZeroUsize>,
+
+    /// Tokens between the starts of two windows [default: the context, no overlap].
+    #[arg(long, value_name = "TOKENS", requires = "context")]
+    stride: Option<NonZeroUsize>,
+
+    /// What stands in front of a window that continues a document: `window`, the begin token again, as in packed rows;
+    /// `document`, the token before the window.
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "window")]
+    bos: BosAt,
+
+    /// Print one JSON object: `num_tokens`, `perplexity`, `num_bytes`, `bits_per_byte`, `blake3` of the bytes, and of a file
+    /// `nll` with one number per predicted token, of sources `documents` with the numbers of each.
     #[arg(long)]
     json: bool,
-
-    /// FILE holds token ids, as a JSON list or separated by white space; they are used as they are.
-    #[arg(long)]
-    tokens: bool,
 
     /// Tokens per forward call.
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
@@ -42,142 +59,124 @@ pub struct Args {
     compute: ComputeArgs,
 }
 
-/// A file of token ids cannot be understood.
-#[derive(Debug, thiserror::Error)]
-#[error("`{path}` holds no token ids: item {item} is `{found}`, expected an integer, 0 or more")]
-struct IdsError {
-    path: PathBuf,
-    item: usize,
-    found: String,
+/// Where the begin token stands.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum BosAt {
+    /// At every window.
+    Window,
+    /// At every document.
+    Document,
 }
 
-impl Coded for IdsError {
+/// Windows that would leave tokens out.
+#[derive(Debug, thiserror::Error)]
+#[error("a stride of {stride} tokens leaves gaps between windows of {context} tokens")]
+struct StrideError {
+    stride: usize,
+    context: usize,
+}
+
+impl Coded for StrideError {
     fn code(&self) -> &'static str {
-        "score.ids"
+        "score.stride"
     }
     fn kind(&self) -> Kind {
         Kind::Input
     }
     fn hint(&self) -> Option<String> {
-        Some("write ids as `[1, 2, 3]` or `1 2 3`, or leave --tokens out to score text".to_owned())
+        Some(format!("use --stride up to {}", self.context))
     }
 }
 
-/// What `--json` prints.
-#[derive(serde::Serialize)]
-struct Score {
-    num_tokens: usize,
-    perplexity: f64,
-    nll: Vec<f64>,
-}
-
-impl Score {
-    fn new(nll: Vec<f64>) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "no text has 2^53 tokens")]
-        let mean = nll.iter().sum::<f64>() / nll.len() as f64;
-        Self {
-            num_tokens: nll.len(),
-            perplexity: mean.exp(),
-            nll,
-        }
-    }
-}
-
-/// Scores the file and prints the result.
+/// Scores the file or the documents and prints the result.
 ///
 /// # Errors
-/// If the model, its tokenizer, the file or the device is unusable.
+/// If the model, its tokenizer, the text or the device is unusable.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let Args {
-        model,
-        file,
-        json,
-        tokens,
-        chunk,
-        compute,
-    } = args;
-    let compute = compute.choose()?;
-    let ids = if tokens {
-        read_ids(&file)?
-    } else {
-        read_text(&file, &Tokenizer::from_file(&model)?)?
-    };
-    let llama = Llama::load(&model, compute.dtype.kind(), compute.device)?;
-    warn_beyond(ids.len(), llama.config().max_position_embeddings);
+    let compute = args.compute.choose()?;
+    let texts = args.text.read(&args.model)?;
+    let llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+    let max_positions = llama.config().max_position_embeddings;
+    let windows = args.windows(max_positions)?;
+    warn_beyond(&texts.texts, windows, max_positions);
     let scorer = Scorer {
         llama: &llama,
         backend: compute.backend,
-        chunk_len: chunk,
+        chunk_len: args.chunk,
     };
-    let bar = ProgressBar::with_draw_target(Some(ids.len() as u64), ProgressDrawTarget::stderr());
-    let nll = scorer.losses(&ids, |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    print(&Score::new(nll), json)
-}
-
-/// The text's ids, begin-of-text first.
-fn read_text(file: &Path, tokenizer: &Tokenizer) -> Result<Vec<i64>, AnyFault> {
-    let ids = tokenizer.encode(&read_utf8(file)?)?;
-    let begin = std::iter::once(tokenizer.bos());
-    Ok(begin.chain(ids).map(i64::from).collect())
-}
-
-fn read_utf8(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
-        path: path.to_path_buf(),
-        offset: error.utf8_error().valid_up_to(),
-    })
-}
-
-fn read_ids(path: &Path) -> Result<Vec<i64>, AnyFault> {
-    let text = read_utf8(path)?;
-    let trimmed = text.trim();
-    let list = trimmed
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let items: Vec<&str> = match list {
-        Some(list) if list.trim().is_empty() => Vec::new(),
-        Some(list) => list.split(',').map(str::trim).collect(),
-        None => trimmed.split_whitespace().collect(),
+    let (totals, documents, nll) = score(&scorer, texts.texts, windows)?;
+    let is_sources = args.text.is_sources();
+    let score = Score {
+        totals,
+        blake3: texts.blake3,
+        windows: (windows != Windows::whole()).then_some(windows),
+        documents: is_sources.then_some(documents),
+        nll: (!is_sources).then_some(nll),
     };
-    let id = |(item, text): (usize, &&str)| {
-        text.parse::<u32>().map(i64::from).map_err(|_| IdsError {
-            path: path.to_path_buf(),
-            item,
-            found: text.chars().take(20).collect(),
+    score.print(args.json)
+}
+
+impl Args {
+    fn windows(&self, max_positions: usize) -> Result<Windows, StrideError> {
+        let natural = self.text.is_sources().then_some(max_positions);
+        let Some(context_len) = self.context.map(NonZeroUsize::get).or(natural) else {
+            return Ok(Windows::whole());
+        };
+        let stride = self.stride.map_or(context_len, NonZeroUsize::get);
+        if stride > context_len {
+            return Err(StrideError {
+                stride,
+                context: context_len,
+            });
+        }
+        Ok(Windows {
+            context_len,
+            stride,
+            lead: match self.bos {
+                BosAt::Window => Lead::Begin,
+                BosAt::Document => Lead::Previous,
+            },
         })
-    };
-    Ok(items.iter().enumerate().map(id).collect::<Result<_, _>>()?)
+    }
 }
 
-fn warn_beyond(num_ids: usize, max_positions: usize) {
-    if num_ids > max_positions {
+/// Scores text after text: totals, the same for each text, and all losses.
+fn score(
+    scorer: &Scorer<'_>,
+    texts: Vec<Text>,
+    windows: Windows,
+) -> Result<(Totals, Vec<Document>, Vec<f64>), AnyFault> {
+    let num_losses: usize = texts
+        .iter()
+        .map(|text| text.ids.len().saturating_sub(1))
+        .sum();
+    let bar = ProgressBar::with_draw_target(Some(num_losses as u64), ProgressDrawTarget::stderr());
+    let mut nll = Vec::with_capacity(num_losses);
+    let mut documents = Vec::with_capacity(texts.len());
+    let mut num_bytes = Some(0);
+    for text in texts {
+        let known = nll.len();
+        let losses = scorer.losses(&text.ids, windows, |done| {
+            bar.set_position((known + done) as u64);
+        })?;
+        num_bytes = num_bytes.zip(text.num_bytes).map(|(sum, own)| sum + own);
+        documents.push(Document {
+            source: text.source,
+            id: text.id,
+            totals: Totals::new(&losses, text.num_bytes),
+        });
+        nll.extend(losses);
+    }
+    bar.finish_and_clear();
+    Ok((Totals::new(&nll, num_bytes), documents, nll))
+}
+
+fn warn_beyond(texts: &[Text], windows: Windows, max_positions: usize) {
+    let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+    let num_read = longest.min(windows.context_len);
+    if num_read > max_positions {
         output::note(format!(
-            "warning[model.positions]: {num_ids} tokens, but the model was made for {max_positions}"
+            "warning[model.positions]: {num_read} tokens, but the model was made for {max_positions}"
         ));
     }
-}
-
-fn print(score: &Score, json: bool) -> Result<(), AnyFault> {
-    let mut out = Output::stdout();
-    if json {
-        out.json(score)?;
-    } else {
-        let Score {
-            num_tokens,
-            perplexity,
-            ..
-        } = score;
-        out.line(format!(
-            "{num_tokens} tokens  {:.6} nats per token  perplexity {perplexity:.4}",
-            perplexity.ln()
-        ))?;
-    }
-    out.finish()?;
-    Ok(())
 }

@@ -1,17 +1,16 @@
 //! `prulong train-tokenizer`.
 
+use crate::cli::amounts::{parse_bytes, parse_training_share};
+use crate::cli::new_file::write_new;
 use crate::cli::output::line as print_line;
 use crate::cli::sources::{SourceSpec, open_sources};
-use crate::data::error::DataError;
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::source::select::{Selection, Split, select};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::tokenizer::train::train_bpe;
 use crate::fault::AnyFault;
 use rayon::prelude::*;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Train a byte-level BPE tokenizer on text found on this machine.
 ///
@@ -32,7 +31,7 @@ pub struct Args {
     sample_bytes: u64,
 
     /// Share of documents held out of training.
-    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = parse_share)]
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = parse_training_share)]
     held_out: f64,
 
     /// File to write.
@@ -76,87 +75,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     Ok(())
 }
 
-/// Writes a file that does not exist yet; an equal one is left alone, a different one is an error.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    match std::fs::read(path) {
-        Ok(present) if present == bytes => return Ok(()),
-        Ok(_) => {
-            return Err(DataError::Exists {
-                path: path.to_path_buf(),
-            });
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(DataError::io("read", path, error)),
-    }
-    let io = |error| DataError::io("write", path, error);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    // Temporary files are private by default; this one is published, with whatever the umask leaves.
-    let mode = std::fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new()
-        .permissions(mode)
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist_noclobber(path)
-        .map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// Parses `40MB`, `500kB`, `1GB` or plain bytes.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err("expected a number and `kB`, `MB` or `GB`".to_owned()),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("`{digits}` is not a whole number"))?;
-    number
-        .checked_mul(factor)
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "the size must be above zero and below 2^64 bytes".to_owned())
-}
-
-/// Parses a share that leaves something to train on.
-fn parse_share(text: &str) -> Result<f64, String> {
-    let share: f64 = text
-        .parse()
-        .map_err(|_| format!("`{text}` is not a number"))?;
-    (0.0..1.0)
-        .contains(&share)
-        .then_some(share)
-        .ok_or_else(|| "a share is at least 0 and below 1".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_a_thousand() {
-        assert_eq!(parse_bytes("40MB"), Ok(40_000_000));
-        assert_eq!(parse_bytes("1gb"), Ok(1_000_000_000));
-        assert_eq!(parse_bytes("512"), Ok(512));
-        for text in ["", "MB", "0", "1.5MB", "3TB", "99999999999GB", "-1"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn shares_leave_something_to_train_on() {
-        assert_eq!(parse_share("0"), Ok(0.0));
-        assert_eq!(parse_share("0.05"), Ok(0.05));
-        for text in ["", "x", "1", "-0.1", "nan", "inf"] {
-            assert!(parse_share(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_whole_command_is_repeatable_and_overwrites_nothing() {

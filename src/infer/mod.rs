@@ -17,6 +17,7 @@ pub mod model_cache;
 pub mod policy;
 pub mod prefill;
 pub mod score;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Negative log-likelihood of every token of a text, chunk by chunk over a full cache.
+//! Negative log-likelihood of every token of a text, window by window, each in chunks over a full cache.
 //!
 //! **Invariant:** logits exist for a bounded number of positions at a time, never `T x V`.
 
@@ -6,6 +6,7 @@ use super::cache::RowSpec;
 use super::error::InferError;
 use super::model_cache::ModelCache;
 use super::policy::full::Full;
+use super::windows::{Lead, Window, Windows};
 use crate::attention::Backend;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::model::llama::Llama;
@@ -82,9 +83,9 @@ pub struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    /// Natural-log loss of each token given those before it; the first token has none.
+    /// Natural-log loss of each token given those before it in its window; the first token has none.
     ///
-    /// `progress` hears the number of tokens taken in so far.
+    /// `progress` hears the number of losses known so far, about once a chunk.
     ///
     /// # Shapes
     /// `ids`: `T` tokens. Returns `T - 1` numbers.
@@ -97,24 +98,39 @@ impl Scorer<'_> {
     pub fn losses(
         &self,
         ids: &[i64],
+        windows: Windows,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f64>, AnyFault> {
         self.check(ids)?;
-        let mut cache = self.open_cache(ids.len())?;
-        let mut losses = Vec::with_capacity(ids.len());
-        let mut position = 0;
-        for chunk in ids.chunks(self.chunk_len) {
-            let hidden_tc = self.llama.forward_cached(chunk, position, &mut cache)?;
-            let next = ids.get(position + 1..).unwrap_or_default();
-            let targets = next.get(..chunk.len()).unwrap_or(next);
-            self.append_losses(&hidden_tc, targets, &mut losses);
-            position += chunk.len();
-            progress(position);
+        let mut losses = Vec::with_capacity(ids.len() - 1);
+        for window in windows.over(ids.len() - 1) {
+            let known = losses.len();
+            let start = window.predicted.start;
+            let found = self.window(&read_by(&window, windows.lead, ids), |done| {
+                progress(known.max(start + done));
+            })?;
+            losses.extend(found.into_iter().skip(window.num_repeated));
         }
         match losses.iter().position(|loss| !loss.is_finite()) {
             Some(before) => Err(ScoreError::NotFinite { index: before + 1 }.into()),
             None => Ok(losses),
         }
+    }
+
+    /// Losses of all tokens but the first. The last token is never read: it predicts nothing.
+    fn window(&self, ids: &[i64], mut progress: impl FnMut(usize)) -> Result<Vec<f64>, AnyFault> {
+        let (read, targets) = (&ids[..ids.len() - 1], &ids[1..]);
+        let mut cache = self.open_cache(read.len())?;
+        let mut losses = Vec::with_capacity(targets.len());
+        for (chunk, targets) in read
+            .chunks(self.chunk_len)
+            .zip(targets.chunks(self.chunk_len))
+        {
+            let hidden_tc = self.llama.forward_cached(chunk, losses.len(), &mut cache)?;
+            self.append_losses(&hidden_tc, targets, &mut losses);
+            progress(losses.len());
+        }
+        Ok(losses)
     }
 
     fn check(&self, ids: &[i64]) -> Result<(), AnyFault> {
@@ -174,4 +190,18 @@ impl Scorer<'_> {
             first_row += num_rows;
         }
     }
+}
+
+/// The window's tokens with one in front of them.
+fn read_by(window: &Window, lead: Lead, ids: &[i64]) -> Vec<i64> {
+    let Window { predicted, .. } = window;
+    let front = match lead {
+        Lead::Begin => 0,
+        Lead::Previous => predicted.start,
+    };
+    // `ids` begins with the begin token, which windows do not count.
+    let rest = &ids[predicted.start + 1..=predicted.end];
+    std::iter::once(ids[front])
+        .chain(rest.iter().copied())
+        .collect()
 }

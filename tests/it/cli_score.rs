@@ -33,10 +33,25 @@ fn scored(model: &Path, file: &Path, flags: &[&str]) -> Vec<f64> {
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     let nll: Vec<f64> = serde_json::from_value(answer["nll"].clone()).unwrap();
     assert_eq!(answer["num_tokens"], nll.len());
+    let num_bytes = std::fs::metadata(file).unwrap().len();
+    if flags.contains(&"--tokens") {
+        assert!(answer.get("bits_per_byte").is_none());
+    } else {
+        assert_bits(&answer, &nll, num_bytes);
+    }
     let mean = nll.iter().sum::<f64>() / f64::from(u32::try_from(nll.len()).unwrap());
     let perplexity = answer["perplexity"].as_f64().unwrap();
     assert!((perplexity / mean.exp() - 1.0).abs() < 1e-12);
     nll
+}
+
+/// Bits per byte as the help defines them.
+fn assert_bits(answer: &Value, nll: &[f64], num_bytes: u64) {
+    assert_eq!(answer["num_bytes"], num_bytes);
+    let bits: f64 = nll.iter().map(|nats| nats / std::f64::consts::LN_2).sum();
+    let expected = bits / f64::from(u32::try_from(num_bytes).unwrap());
+    let found = answer["bits_per_byte"].as_f64().unwrap();
+    assert!((found / expected - 1.0).abs() < 1e-12, "{found} {expected}");
 }
 
 fn refused(model: &Path, file: &Path, flags: &[&str], code: &str) {
@@ -166,4 +181,132 @@ fn what_cannot_be_scored_is_refused_with_a_code() {
     }
     std::fs::write(&file, "1 2 3").unwrap();
     refused(root.path(), &file, &["--tokens"], "model.missing_file");
+}
+
+#[test]
+fn windows_equal_passes_over_their_own_tokens() {
+    let root = tempfile::tempdir().unwrap();
+    let model = model_with_tokenizer(&root);
+    let tokenizer = Tokenizer::from_file(&model).unwrap();
+    let text = "fn main() {\n    println!(\"{}\", 1234567);\n}\n".repeat(2);
+    let file = root.path().join("text");
+    std::fs::write(&file, &text).unwrap();
+    let tokens = tokenizer.encode(&text).unwrap();
+    let of = |flags: &[&str]| scored(&model, &file, flags);
+    let pass = |front: u32, tokens: &[u32]| {
+        let ids: Vec<u32> = std::iter::once(front)
+            .chain(tokens.iter().copied())
+            .collect();
+        let file = root.path().join("ids");
+        std::fs::write(&file, json!(ids).to_string()).unwrap();
+        scored(&model, &file, &["--tokens"])
+    };
+    // A context that holds the whole text, exactly or amply, is one pass.
+    let whole = of(&[]);
+    let exact = tokens.len().to_string();
+    assert_eq!(of(&["--context", "4096"]), whole);
+    assert_eq!(of(&["--context", &exact, "--bos", "document"]), whole);
+
+    let (begun, continued): (Vec<_>, Vec<_>) = (0..tokens.len())
+        .step_by(5)
+        .map(|start| {
+            let window = &tokens[start..tokens.len().min(start + 5)];
+            let before = start
+                .checked_sub(1)
+                .map_or(tokenizer.bos(), |at| tokens[at]);
+            (pass(tokenizer.bos(), window), pass(before, window))
+        })
+        .unzip();
+    assert_eq!(of(&["--context", "5"]), begun.concat());
+    let by_document = of(&["--context", "5", "--bos", "document"]);
+    assert_eq!(by_document, continued.concat());
+    assert_ne!(begun, continued);
+
+    // With a stride, the first window counts in full and later ones with what is new in them.
+    let mut strided = pass(tokenizer.bos(), &tokens[..5]);
+    let mut start = 2;
+    while strided.len() < tokens.len() {
+        let window = &tokens[start..tokens.len().min(start + 5)];
+        let known = strided.len() - start;
+        strided.extend(&pass(tokenizer.bos(), window)[known..]);
+        start += 2;
+    }
+    assert_eq!(of(&["--context", "5", "--stride", "2"]), strided);
+    refused(
+        &model,
+        &file,
+        &["--context", "5", "--stride", "6"],
+        "score.stride",
+    );
+}
+
+#[test]
+fn sources_score_like_their_files_and_dump_what_was_scored() {
+    let root = tempfile::tempdir().unwrap();
+    let model = model_with_tokenizer(&root);
+    let folder = root.path().join("corpus");
+    std::fs::create_dir(&folder).unwrap();
+    for i in 0..6 {
+        let text = format!("let number_{i} = {i};\n").repeat(4 + i);
+        std::fs::write(folder.join(format!("{i}.rs")), text).unwrap();
+    }
+    let dump = root.path().join("dump");
+    let source = format!("text={}", folder.display());
+    let run = |flags: &[&str]| {
+        let mut command = cargo_bin_cmd!("prulong");
+        command.args([
+            "score", "--device", "cpu", "--json", "--source", &source, "--model",
+        ]);
+        command.arg(&model).args(flags).output().unwrap()
+    };
+    let flags = [
+        "--held-out",
+        "1",
+        "--max-bytes",
+        "300",
+        "--context",
+        "6",
+        "--dump",
+    ];
+    let output = run(&[&flags[..], &[dump.to_str().unwrap()]].concat());
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let dumped = std::fs::read(&dump).unwrap();
+    assert_eq!(answer["blake3"], blake3::hash(&dumped).to_hex().as_str());
+    assert!((280..=300).contains(&dumped.len()), "{}", dumped.len());
+
+    let mut nll = Vec::new();
+    let mut offset = 0;
+    for document in answer["documents"].as_array().unwrap() {
+        let end = offset + usize::try_from(document["num_bytes"].as_u64().unwrap()).unwrap();
+        let original = std::fs::read(folder.join(document["id"].as_str().unwrap())).unwrap();
+        assert!(original.starts_with(&dumped[offset..end]));
+        assert!(original.len() == end - offset || end == dumped.len());
+        let file = root.path().join("part");
+        std::fs::write(&file, &dumped[offset..end]).unwrap();
+        let own = scored(&model, &file, &["--context", "6"]);
+        assert_bits(document, &own, (end - offset).try_into().unwrap());
+        nll.extend(own);
+        offset = end;
+    }
+    assert_eq!(offset, dumped.len());
+    assert_bits(&answer, &nll, dumped.len().try_into().unwrap());
+
+    let refused = |flags: &[&str], code: &str| {
+        let output = run(flags);
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(code), "{text}");
+    };
+    refused(&["--held-out", "0.0000001"], "data.empty");
+    refused(
+        &["--held-out", "1", "--dump", dump.to_str().unwrap()],
+        "data.exists",
+    );
+    refused(&["--held-out", "0"], "above 0");
+    refused(&["--tokens"], "cannot be used with");
 }

@@ -5,6 +5,7 @@
 
 mod crate_name;
 pub mod crates;
+pub mod excerpt;
 pub mod held_out;
 mod html;
 mod join;

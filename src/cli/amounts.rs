@@ -1,0 +1,83 @@
+//! Sizes and shares as a command line writes them.
+
+/// Parses `40MB`, `500kB`, `1GB` or plain bytes.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err("expected a number and `kB`, `MB` or `GB`".to_owned()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{digits}` is not a whole number"))?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "the size must be above zero and below 2^64 bytes".to_owned())
+}
+
+/// Parses a held-out share that leaves something to train on.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_training_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    (0.0..1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(|| "a share is at least 0 and below 1".to_owned())
+}
+
+/// Parses a held-out share that leaves something to measure on.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_measuring_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    (share > 0.0 && share <= 1.0)
+        .then_some(share)
+        .ok_or_else(|| "a share is above 0 and at most 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_a_thousand() {
+        assert_eq!(parse_bytes("40MB"), Ok(40_000_000));
+        assert_eq!(parse_bytes("1gb"), Ok(1_000_000_000));
+        assert_eq!(parse_bytes("512"), Ok(512));
+        for text in ["", "MB", "0", "1.5MB", "3TB", "99999999999GB", "-1"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_leave_something_to_train_on() {
+        assert_eq!(parse_training_share("0"), Ok(0.0));
+        assert_eq!(parse_training_share("0.05"), Ok(0.05));
+        for text in ["", "x", "1", "-0.1", "nan", "inf"] {
+            assert!(parse_training_share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_leave_something_to_measure_on() {
+        assert_eq!(parse_measuring_share("1"), Ok(1.0));
+        assert_eq!(parse_measuring_share("0.05"), Ok(0.05));
+        for text in ["", "x", "0", "1.01", "-0.1", "nan", "inf"] {
+            assert!(parse_measuring_share(text).is_err(), "{text}");
+        }
+    }
+}
