@@ -149,10 +149,11 @@ class Llama:
         if rope.get("rope_type", rope.get("type", "default")) != "default":
             raise BadInput("only plain rotary embeddings are written here")
         theta = self.config.get("rope_theta") or rope["rope_theta"]
-        frequency = theta ** -(torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
-        angle = torch.arange(num_tokens, dtype=torch.float32)[:, None] * frequency
+        # Angles in f64, rounded to f32 after cosine and sine, as ours: the comparison is then one of everything else.
+        frequency = theta ** -(torch.arange(0, self.head_dim, 2, dtype=torch.float64) / self.head_dim)
+        angle = torch.arange(num_tokens, dtype=torch.float64)[:, None] * frequency
         angle = torch.cat([angle, angle], -1)[:, None, :]
-        return angle.cos().to(dtype), angle.sin().to(dtype)
+        return angle.cos().float().to(dtype), angle.sin().float().to(dtype)
 
     def norm(self, x, name):
         wide = x if x.dtype == torch.float64 else x.float()
