@@ -89,14 +89,18 @@ deny:
 bench: provision ## Measure training steps, the packer and the loader, a JSON object per case
 	cargo bench --bench engine
 
-# PyTorch in a virtual environment of its own: 5 GB, fetched once.
+# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line alone takes more than an hour of one core.
 PEERS := .peers/venv
+COMPARE := OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare
 
 bench-peers: provision $(PEERS)/ready ## Compare the training step with PyTorch eager on the same files
 	cargo build --release --example step
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny 124m:3 --lens 1024,4096,16384 --dtypes f32
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny 124m:3 --lens 1024,4096,16384 --dtypes f32 --strong
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare tiny --lens 1024,4096 --dtypes bf16
+	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096,16384
+	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096,16384 --strong
+	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096 --dtypes bf16
+	$(COMPARE) 124m:3 --lens 1024,4096
+	$(COMPARE) 124m:3 --lens 1024,4096 --strong
+	$(COMPARE) 124m:3 --lens 16384 --rounds 5 --repeat 1
 
 $(PEERS)/ready:
 	python3 -m venv $(PEERS)

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Only cases whose name contains this.
     filter: Option<String>,
 
-    /// Tiny sizes, one sample each: does it still run?
+    /// Tiny sizes, one sample each: does it still run? Implied where cargo runs this as a test and not as a bench.
     #[arg(long)]
     quick: bool,
 
@@ -52,6 +52,13 @@ pub(crate) struct Args {
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    /// `cargo bench` says `--bench`; `cargo test --all-targets` says nothing, and must not take an hour.
+    fn is_quick(&self) -> bool {
+        self.quick || !self.bench
+    }
 }
 
 /// What one case measures.
@@ -173,8 +180,9 @@ fn real(count: usize) -> f64 {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let repeat = if args.quick { 1 } else { args.repeat };
-    let cases = Case::all(args.quick);
+    let quick = args.is_quick();
+    let repeat = if quick { 1 } else { args.repeat };
+    let cases = Case::all(quick);
     if let Some(name) = &args.case {
         return run_here(
             &args,
@@ -212,7 +220,7 @@ fn run_here(args: &Args, case: Option<&Case>, repeat: usize) -> ExitCode {
         output::note(format!("engine: error: {error}"));
         return ExitCode::from(2);
     }
-    match output::json(&case.measure(args.quick, repeat)) {
+    match output::json(&case.measure(args.is_quick(), repeat)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -225,7 +233,11 @@ fn run_apart(args: &Args, name: &str) -> bool {
     };
     let mut child = Command::new(program);
     child.args(["--case", name, "--repeat", &args.repeat.to_string()]);
-    child.args(args.quick.then_some("--quick"));
+    child.arg(if args.is_quick() {
+        "--quick"
+    } else {
+        "--bench"
+    });
     if let Some(threads) = args.threads {
         child.args(["--threads", &threads.to_string()]);
     }
