@@ -4,11 +4,13 @@
 //! - KV peak: the largest number of KV entries held at once, as a share of the total length.
 //! - Critical KV footprint: the smallest footprint that keeps a share of the full-attention score.
 //!
-//! Start at [`predict::predict`]; [`tally`] holds the accounts of one kv head, [`workload`] what is generated.
+//! Start at [`predict::predict`]; [`tally`] holds the accounts of one kv head, [`workload`] what is generated, [`eviction`]
+//! what is left of a chunk.
 //!
 //! **Invariant:** these are predictions. What a report calls measured is counted from real caches, and must agree.
 
 pub mod critical;
+pub mod eviction;
 pub mod predict;
 pub mod tally;
 pub mod workload;

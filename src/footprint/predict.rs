@@ -1,8 +1,12 @@
 //! KV footprint and KV peak of a model from the accounts of its kv heads.
 
-use super::tally::{self, HeadTally};
+use super::eviction::{LayerAt, TokenEviction, TokenSparsity};
+use super::tally::{self, Eviction, HeadTally};
 use super::workload::Workload;
 use crate::span::{Span, StreamingRule};
+
+/// Entries above the nominal share that the reference's script adds for every evicted chunk, whatever the window.
+const REFERENCE_EXTRA: u64 = 64;
 
 /// How many of a model's kv heads stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +74,45 @@ pub fn predict(case: &HeadMaskCase) -> Prediction {
     )
 }
 
+/// KV footprint and peak of a token-eviction method whose kv heads select as one.
+///
+/// Where heads select for themselves, what is held depends on the text; then this is the least it can be.
+pub fn predict_eviction(
+    workload: &Workload,
+    eviction: &TokenEviction,
+    num_layers: usize,
+) -> Prediction {
+    let prefill_len = workload.prefill_len();
+    let layer_tally = |layer| {
+        let at = LayerAt { layer, num_layers };
+        tally::evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
+            let patch_len = eviction.patch_len(chunk.end == prefill_len);
+            let size = usize::try_from(chunk.end - chunk.start).unwrap_or(usize::MAX);
+            let budget = eviction.budget(size, patch_len, at);
+            Eviction {
+                call_len: (size + patch_len) as u64,
+                num_kept: past + budget.num_kept() as u64,
+            }
+        })
+    };
+    let tallies: Vec<HeadTally> = (0..num_layers).map(layer_tally).collect();
+    let heads: Vec<(f64, &HeadTally)> = tallies.iter().map(|tally| (1.0, tally)).collect();
+    average(workload, &heads)
+}
+
+/// The same as the reference's script counts it: no layers, no patch, and a constant above the nominal share.
+pub fn predict_eviction_reference(workload: &Workload, sparsity: TokenSparsity) -> Prediction {
+    let tally = tally::evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
+        let call_len = chunk.end - chunk.start;
+        let nominal = nearest((1.0 - sparsity.value()) * real(call_len));
+        Eviction {
+            call_len,
+            num_kept: past + (nominal + REFERENCE_EXTRA).min(call_len),
+        }
+    });
+    average(workload, &[(1.0, &tally)])
+}
+
 /// Averages kv heads (or classes of equal ones, with their number or share as weight); all must run the same calls.
 ///
 /// Entries held are averaged before the maximum over calls is taken, because heads peak in different calls.
@@ -111,6 +154,16 @@ impl StreamingShare {
 )]
 fn real(count: u64) -> f64 {
     count as f64
+}
+
+/// Half to even, as Python rounds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a length is between 0 and the length"
+)]
+fn nearest(entries: f64) -> u64 {
+    entries.round_ties_even() as u64
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Golden footprints and peaks of inference.md section 17.
 
 use super::*;
-use crate::footprint::tally::{Eviction, evicting};
+use crate::footprint::eviction::LayerBudget;
+use crate::footprint::tally::evicting;
 use crate::footprint::workload::Convention;
 use std::ops::Range;
 
@@ -41,31 +42,13 @@ fn reference(lengths: (usize, usize), chunk_len: usize, share: f64) -> Predictio
     )
 }
 
-/// Eviction as the reference's script models it: 64 entries above the nominal count.
 fn reference_eviction(
     (prompt_len, output_len): (usize, usize),
     chunk_len: usize,
     k: f64,
 ) -> Prediction {
     let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Reference).unwrap();
-    let tally = evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
-        let call_len = chunk.end - chunk.start;
-        let nominal = ((1.0 - k) * real(call_len)).round_ties_even();
-        Eviction {
-            call_len,
-            num_kept: past + (whole(nominal) + 64).min(call_len),
-        }
-    });
-    average(&workload, &[(1.0, &tally)])
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "small non-negative test values"
-)]
-fn whole(value: f64) -> u64 {
-    value as u64
+    predict_eviction_reference(&workload, TokenSparsity::new(k).unwrap())
 }
 
 #[test]
@@ -296,24 +279,17 @@ fn the_counted_convention_matches_brute_force_sums() {
     }
 }
 
-/// SnapKV in the counted convention; a patch of `patch_len` tokens on every chunk but the last.
-fn snap_kv(chunk_len: usize, k: f64, patch_len: u64) -> Prediction {
+/// `SnapKV` in the counted convention, with or without a patch.
+fn snap_kv(chunk_len: usize, k: f64, patch: bool) -> Prediction {
     let (prompt_len, output_len) = REFERENCE_LENGTHS;
     let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Counted).unwrap();
-    let prefill_len = workload.prefill_len();
-    let tally = evicting(&workload.chunks(), workload.output_len(), |chunk, past| {
-        let size = chunk.end - chunk.start;
-        let patch_len = if chunk.end == prefill_len {
-            0
-        } else {
-            patch_len
-        };
-        Eviction {
-            call_len: size + patch_len,
-            num_kept: past + whole((1.0 - k) * real(size)).min(size),
-        }
-    });
-    average(&workload, &[(1.0, &tally)])
+    let eviction = TokenEviction {
+        observation_len: 64,
+        sparsity: TokenSparsity::new(k).unwrap(),
+        patch,
+        layers: LayerBudget::Uniform,
+    };
+    predict_eviction(&workload, &eviction, 2)
 }
 
 #[test]
@@ -329,13 +305,18 @@ fn counted_eviction_matches_brute_force_sums() {
         (8_192, 0.9, 0.156_216_43, 0.156_068_09, 0.157_776_31),
     ] {
         let what = format!("c = {chunk_len}, k = {k}");
-        let plain = snap_kv(chunk_len, k, 0);
+        let plain = snap_kv(chunk_len, k, false);
         near(plain.kv_footprint, kv_footprint, &what);
         near(plain.kv_peak, kv_peak, &what);
-        let patched_prediction = snap_kv(chunk_len, k, 64);
+        let patched_prediction = snap_kv(chunk_len, k, true);
         near(patched_prediction.kv_footprint, patched, &what);
         near(patched_prediction.kv_peak, kv_peak, &what);
     }
+}
+
+fn nominal_len(k: f64, seen: u64) -> u64 {
+    let seen = usize::try_from(seen).unwrap();
+    TokenSparsity::new(k).unwrap().num_kept(seen) as u64
 }
 
 /// Locret's chunks: the last `local_len` tokens of the prefill stand alone.
@@ -361,7 +342,7 @@ fn counted_locret_matches_brute_force_sums() {
         let chunks = locret_chunks(workload.prefill_len(), 32_768, 100);
         let tally = evicting(&chunks, workload.output_len(), |chunk, past| {
             let size = chunk.end - chunk.start;
-            let nominal = whole((1.0 - k) * real(chunk.end)).div_ceil(64) * 64;
+            let nominal = nominal_len(k, chunk.end).div_ceil(64) * 64;
             Eviction {
                 call_len: size,
                 num_kept: (past + size).min(nominal),
@@ -398,4 +379,34 @@ fn full_attention_is_exactly_one_and_more_streaming_is_never_more() {
             last = prediction;
         }
     }
+}
+
+#[test]
+fn a_pyramid_costs_what_its_layers_cost_on_average() {
+    let workload = Workload::new(500, 7, 100, Convention::Counted).unwrap();
+    let eviction = TokenEviction {
+        observation_len: 4,
+        sparsity: TokenSparsity::new(0.7).unwrap(),
+        patch: false,
+        layers: LayerBudget::Pyramid,
+    };
+    let alone = |layer| {
+        let at = LayerAt {
+            layer,
+            num_layers: 6,
+        };
+        evicting(&workload.chunks(), 7, |chunk, past| {
+            let size = usize::try_from(chunk.end - chunk.start).unwrap();
+            Eviction {
+                call_len: size as u64,
+                num_kept: past + eviction.budget(size, 0, at).num_kept() as u64,
+            }
+        })
+    };
+    let layers: Vec<HeadTally> = (0..6).map(alone).collect();
+    let pairs: u64 = layers.iter().map(|layer| layer.num_pairs).sum();
+    let predicted = predict_eviction(&workload, &eviction, 6);
+    let expected = real(pairs) / (6.0 * real(workload.num_full_pairs()));
+    near(predicted.kv_footprint, expected, "pyramid");
+    assert!(layers[0].num_pairs > layers[5].num_pairs);
 }
