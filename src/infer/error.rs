@@ -48,6 +48,12 @@ pub enum InferError {
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,
+    /// Tokens to forget, for a cache that cannot forget them.
+    #[error("a method without a patch was given one of {patch_len} tokens")]
+    Patch {
+        /// Tokens appended to the chunk.
+        patch_len: usize,
+    },
     /// A chunk of zero tokens.
     #[error("chunk_len must be at least 1 token")]
     ChunkLen,
@@ -70,6 +76,7 @@ impl Coded for InferError {
             Self::Layer { .. } => "infer.layer",
             Self::NotFinite { .. } => "infer.not_finite",
             Self::EmptyPrompt => "infer.empty_prompt",
+            Self::Patch { .. } => "infer.patch",
             Self::ChunkLen => "infer.chunk_len",
         }
     }
@@ -78,9 +85,11 @@ impl Coded for InferError {
         match self {
             Self::Torch { .. } | Self::OutOfMemory { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numerical,
-            Self::Shape { .. } | Self::Layer { .. } | Self::EmptyPrompt | Self::ChunkLen => {
-                Kind::Input
-            }
+            Self::Shape { .. }
+            | Self::Layer { .. }
+            | Self::EmptyPrompt
+            | Self::Patch { .. }
+            | Self::ChunkLen => Kind::Input,
         }
     }
 

@@ -43,12 +43,13 @@ impl Engine<'_> {
     /// Empty caches for one sequence of about `expected_len` tokens under `policy`.
     ///
     /// # Errors
-    /// [`InferError::Torch`] if memory runs out.
+    /// Whatever `policy` finds wrong with the chunk length; [`InferError::Torch`] if memory runs out.
     pub fn open_cache(
         &self,
         policy: &dyn Policy,
         expected_len: usize,
-    ) -> Result<ModelCache, InferError> {
+    ) -> Result<ModelCache, AnyFault> {
+        policy.check(self.chunk_len)?;
         let shape = self.llama.config().shape;
         let spec = RowSpec {
             num_kv_heads: shape.num_kv_heads,
@@ -58,7 +59,7 @@ impl Engine<'_> {
             expected_len,
             backend: Arc::clone(&self.backend),
         };
-        ModelCache::open(policy, shape.num_layers, spec)
+        Ok(ModelCache::open(policy, shape.num_layers, spec)?)
     }
 
     /// Answers `prompt` greedily.

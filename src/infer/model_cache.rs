@@ -12,10 +12,19 @@ use tch::Tensor;
 
 /// The caches of one sequence under one policy.
 pub struct ModelCache {
-    layers: Vec<Vec<HeadGroup>>,
-    seen: Vec<usize>,
+    layers: Vec<LayerCaches>,
+    patch_len: usize,
     spec: RowSpec,
     counter: Counter,
+}
+
+/// One layer's caches and what they have taken in.
+struct LayerCaches {
+    groups: Vec<HeadGroup>,
+    /// Tokens of the sequence so far, patches not among them.
+    seen: usize,
+    /// Trailing tokens of the next call that are forgotten after it.
+    patch_len: usize,
 }
 
 impl ModelCache {
@@ -24,15 +33,39 @@ impl ModelCache {
     /// # Errors
     /// [`InferError::Torch`] if memory runs out.
     pub fn open(policy: &dyn Policy, num_layers: usize, spec: RowSpec) -> Result<Self, InferError> {
-        let layers = (0..num_layers)
-            .map(|layer| policy.open(layer, &spec))
-            .collect::<Result<_, _>>()?;
+        let open = |layer| {
+            Ok(LayerCaches {
+                groups: policy.open(layer, &spec)?,
+                seen: 0,
+                patch_len: 0,
+            })
+        };
+        let layers = (0..num_layers).map(open).collect::<Result<_, _>>()?;
         Ok(Self {
             layers,
-            seen: vec![0; num_layers],
+            patch_len: policy.patch_len(),
             spec,
             counter: Counter::new(num_layers),
         })
+    }
+
+    /// Tokens that the policy wants appended to every chunk but the last.
+    pub fn patch_len(&self) -> usize {
+        self.patch_len
+    }
+
+    /// Says that the last `patch_len` tokens of the next call only observe it and are forgotten after it.
+    ///
+    /// # Errors
+    /// [`InferError::Patch`] from a cache whose rule of keeping knows no patch.
+    pub fn expect_patch(&mut self, patch_len: usize) -> Result<(), InferError> {
+        for layer in &mut self.layers {
+            layer.patch_len = patch_len;
+            for group in &mut layer.groups {
+                group.cache.expect_patch(patch_len)?;
+            }
+        }
+        Ok(())
     }
 
     /// Says that the prompt has been prefilled and decoding begins.
@@ -40,7 +73,7 @@ impl ModelCache {
     /// # Errors
     /// [`InferError::Torch`] if memory runs out while rows are moved.
     pub fn end_prefill(&mut self) -> Result<(), InferError> {
-        for group in self.layers.iter_mut().flatten() {
+        for group in self.layers.iter_mut().flat_map(|layer| &mut layer.groups) {
             group.cache.end_prefill()?;
         }
         Ok(())
@@ -48,10 +81,11 @@ impl ModelCache {
 
     /// What the sequence has cost so far.
     pub fn usage(&self) -> KvUsage {
-        let caches = || self.layers.iter().flatten().map(|group| &group.cache);
+        let groups = || self.layers.iter().flat_map(|layer| &layer.groups);
+        let caches = || groups().map(|group| &group.cache);
         let entry = 2 * self.spec.head_dim * self.spec.kind.elt_size_in_bytes();
         KvUsage {
-            num_tokens: to_u64(self.seen.first().copied().unwrap_or(0)),
+            num_tokens: to_u64(self.layers.first().map_or(0, |layer| layer.seen)),
             num_heads: to_u64(self.layers.len() * self.spec.num_kv_heads),
             pairs: caches().map(|cache| cache.pairs()).sum(),
             peak_entries: self.counter.peak_held(),
@@ -115,7 +149,8 @@ impl KvCache for ModelCache {
         let mut first = 0;
         let mut outputs = Vec::new();
         let (mut held, mut allocated) = (0, 0);
-        for group in &mut self.layers[layer] {
+        let caches = &mut self.layers[layer];
+        for group in &mut caches.groups {
             let kv_heads =
                 |rows: &Tensor| rows.narrow(1, to_i64(first), to_i64(group.num_kv_heads));
             let heads = q_thd.narrow(
@@ -132,7 +167,7 @@ impl KvCache for ModelCache {
             allocated += group.cache.allocated();
             first += group.num_kv_heads;
         }
-        self.seen[layer] += to_usize(num_rows);
+        caches.seen += to_usize(num_rows) - std::mem::take(&mut caches.patch_len);
         self.counter.record(layer, held, allocated);
         if outputs.len() == 1 {
             return Ok(outputs.swap_remove(0));

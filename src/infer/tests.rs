@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
+mod eviction;
+
 const LAYERS: usize = 3;
 const KV_HEADS: usize = 4;
 

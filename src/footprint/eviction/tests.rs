@@ -43,17 +43,18 @@ struct Golden {
 
 #[test]
 fn pyramids_match_the_golden_table() {
-    let row = |(chunk_len, sparsity, capacity), (plain, plain_halves), (patched, patched_halves)| {
-        Golden {
-            chunk_len,
-            sparsity,
-            capacity,
-            plain,
-            plain_halves,
-            patched,
-            patched_halves,
-        }
-    };
+    let row =
+        |(chunk_len, sparsity, capacity), (plain, plain_halves), (patched, patched_halves)| {
+            Golden {
+                chunk_len,
+                sparsity,
+                capacity,
+                plain,
+                plain_halves,
+                patched,
+                patched_halves,
+            }
+        };
     let table = [
         row(
             (2048, 0.5, 1024),
@@ -103,10 +104,38 @@ fn pyramids_match_the_golden_table() {
 #[test]
 fn pyramids_of_long_chunks_match_the_golden_table() {
     for (chunk_len, sparsity, plain, mean, (first, last), patched_mean) in [
-        (8192, 0.7, [4731, 4585, 2541, 2395, 351, 205], 2468, (4792, 142), 2467),
-        (32768, 0.5, [31888, 30888, 16888, 15888, 1888, 888], 16388, (31949, 825), 16387),
-        (32768, 0.7, [19108, 18510, 10138, 9540, 1168, 570], 9839, (19169, 507), 9838),
-        (32768, 0.9, [6328, 6132, 3388, 3192, 448, 252], 3290, (6389, 189), 3289),
+        (
+            8192,
+            0.7,
+            [4731, 4585, 2541, 2395, 351, 205],
+            2468,
+            (4792, 142),
+            2467,
+        ),
+        (
+            32768,
+            0.5,
+            [31888, 30888, 16888, 15888, 1888, 888],
+            16388,
+            (31949, 825),
+            16387,
+        ),
+        (
+            32768,
+            0.7,
+            [19108, 18510, 10138, 9540, 1168, 570],
+            9839,
+            (19169, 507),
+            9838,
+        ),
+        (
+            32768,
+            0.9,
+            [6328, 6132, 3388, 3192, 448, 252],
+            3290,
+            (6389, 189),
+            3289,
+        ),
     ] {
         let found = kept(sparsity, chunk_len, false, LayerBudget::Pyramid);
         assert_eq!([0, 1, 15, 16, 30, 31].map(|layer| found[layer]), plain);
@@ -226,8 +255,14 @@ fn settings_that_cannot_evict_are_refused_by_name() {
     let error = patched(64, 0.1).check(63).unwrap_err();
     assert_eq!(error.code(), "eviction.patch");
     assert!(error.to_string().contains("w = 64") && error.to_string().contains("c = 63"));
-    assert_eq!(patched(64, 0.99).check(64).unwrap_err().code(), "eviction.capacity");
-    assert_eq!(patched(0, 0.1).check(64).unwrap_err().code(), "eviction.window");
+    assert_eq!(
+        patched(64, 0.99).check(64).unwrap_err().code(),
+        "eviction.capacity"
+    );
+    assert_eq!(
+        patched(0, 0.1).check(64).unwrap_err().code(),
+        "eviction.window"
+    );
     let lossless = eviction(64, 0.0, LayerBudget::Uniform);
     assert!((1..200).all(|chunk_len| lossless.check(chunk_len).is_ok()));
 }

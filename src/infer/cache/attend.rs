@@ -4,9 +4,16 @@
 //! their normalisers: no mask of chunk x rows is ever made.
 
 use crate::attention::{Attended, Backend, Qkv, Visibility, merge};
-use crate::infer::int::{to_i64, to_usize, triangle};
+use crate::infer::int::{to_i64, to_u64, to_usize, triangle};
 use crate::torch::dims::dims;
 use tch::Tensor;
+
+/// Keys and values of the same rows, `[S, K, D]` each.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) k_skd: &'a Tensor,
+    pub(super) v_skd: &'a Tensor,
+}
 
 /// Attends causally, the last query seeing every row (bottom-right aligned).
 ///
@@ -21,18 +28,46 @@ pub(super) fn causal(
 ) -> Tensor {
     let [num_queries, _, _] = dims(q_thd);
     let [num_rows, _, _] = dims(k_skd);
-    let before = num_rows - num_queries;
-    let part = |start: i64, len: i64, visibility: Visibility| {
-        let (k, v) = (k_skd.narrow(0, start, len), v_skd.narrow(0, start, len));
-        attended(backend, q_thd, &k, &v, visibility)
+    let part = |start: i64, len: i64| (k_skd.narrow(0, start, len), v_skd.narrow(0, start, len));
+    if num_queries == 1 {
+        return attended(backend, q_thd, Rows { k_skd, v_skd }, Visibility::All)
+            .out
+            .squeeze_dim(0);
+    }
+    let (cached_k, cached_v) = part(0, num_rows - num_queries);
+    let (own_k, own_v) = part(num_rows - num_queries, num_queries);
+    let cached = Rows {
+        k_skd: &cached_k,
+        v_skd: &cached_v,
     };
-    let result = if num_queries == 1 {
-        part(0, before + 1, Visibility::All)
-    } else if before == 0 {
-        part(0, num_queries, Visibility::Causal)
-    } else {
-        let cached = part(0, before, Visibility::All);
-        merge::merge(&cached, &part(before, num_queries, Visibility::Causal))
+    let own = Rows {
+        k_skd: &own_k,
+        v_skd: &own_v,
+    };
+    after(backend, q_thd, cached, own)
+}
+
+/// Attends over all `cached` rows and causally over the queries' `own`.
+///
+/// # Shapes
+/// `q_thd`: `[T, H, D]`; `cached` any number of rows, `own` `T`. Returns `[T, H, D]`.
+pub(super) fn after(backend: &dyn Backend, q_thd: &Tensor, cached: Rows, own: Rows) -> Tensor {
+    let cached =
+        (row_count(cached.k_skd) > 0).then(|| attended(backend, q_thd, cached, Visibility::All));
+    after_attended(backend, q_thd, cached.as_ref(), own)
+}
+
+/// [`after`] for cached rows that have been attended already.
+pub(super) fn after_attended(
+    backend: &dyn Backend,
+    q_thd: &Tensor,
+    cached: Option<&Attended>,
+    own: Rows,
+) -> Tensor {
+    let own = attended(backend, q_thd, own, Visibility::Causal);
+    let result = match cached {
+        None => own,
+        Some(cached) => merge::merge(cached, &own),
     };
     result.out.squeeze_dim(0)
 }
@@ -48,18 +83,19 @@ pub(super) fn masked(
     v_skd: &Tensor,
     mask_ts: &Tensor,
 ) -> Tensor {
-    let result = attended(backend, q_thd, k_skd, v_skd, Visibility::Masked(mask_ts));
+    let rows = Rows { k_skd, v_skd };
+    let result = attended(backend, q_thd, rows, Visibility::Masked(mask_ts));
     result.out.squeeze_dim(0)
 }
 
-fn attended(
+/// One dense problem, with its normaliser.
+pub(super) fn attended(
     backend: &dyn Backend,
     q_thd: &Tensor,
-    k_skd: &Tensor,
-    v_skd: &Tensor,
+    rows: Rows,
     visibility: Visibility,
 ) -> Attended {
-    let [q, k, v] = [q_thd, k_skd, v_skd].map(|rows| rows.unsqueeze(0));
+    let [q, k, v] = [q_thd, rows.k_skd, rows.v_skd].map(|rows| rows.unsqueeze(0));
     let qkv = Qkv {
         q: &q,
         k: &k,
@@ -74,8 +110,12 @@ fn attended(
 /// `q_thd`: `[T, H, D]`. `k_skd`: `[S, K, D]`.
 pub(super) fn causal_pairs(q_thd: &Tensor, k_skd: &Tensor) -> u64 {
     let (num_queries, num_rows) = (row_count(q_thd), row_count(k_skd));
-    let before = (num_rows - num_queries) as u64;
-    before * num_queries as u64 + triangle(num_queries)
+    pairs_after(num_queries, num_rows - num_queries)
+}
+
+/// (query, key) pairs of [`after`] for one kv head.
+pub(super) fn pairs_after(num_queries: usize, num_cached: usize) -> u64 {
+    to_u64(num_cached) * to_u64(num_queries) + triangle(num_queries)
 }
 
 /// Rows of a `[T, K, D]` tensor.

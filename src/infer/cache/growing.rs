@@ -1,4 +1,4 @@
-//! Preallocated rows that grow by doubling.
+//! Preallocated rows that grow by a quarter.
 
 use super::RowSpec;
 use super::attend::row_count;
@@ -33,7 +33,7 @@ impl Growing {
         let added = row_count(k_tkd);
         let needed = self.len + added;
         if needed > self.capacity {
-            self.reallocate(needed.max(2 * self.capacity))?;
+            self.reallocate(needed.max(self.capacity + self.capacity / 4))?;
         }
         for (store, rows) in [(&self.k_skd, k_tkd), (&self.v_skd, v_tkd)] {
             store.narrow(0, to_i64(self.len), to_i64(added)).copy_(rows);

@@ -12,13 +12,17 @@ use tch::Tensor;
 
 pub mod attend;
 pub mod duo_chunk;
+pub mod evicting;
 pub mod frozen_prompt;
 pub mod growing;
+pub mod keeper;
+pub mod ranking;
 pub mod retrieval;
 pub mod ring;
 pub mod sliding;
 #[cfg(test)]
 mod tests;
+pub mod union;
 
 /// Layout and home of the rows of one cache, and the kernel that reads them.
 #[derive(Clone)]
@@ -31,7 +35,8 @@ pub struct RowSpec {
     pub kind: tch::Kind,
     /// Where the rows live.
     pub device: tch::Device,
-    /// Tokens expected in all; a growing cache allocates this many rows at once and doubles beyond.
+    /// Tokens expected in all; a growing cache allocates this many rows at once and a quarter more
+    /// whenever they do not suffice.
     pub expected_len: usize,
     /// The attention kernel.
     pub backend: Arc<dyn Backend>,
@@ -54,6 +59,14 @@ pub trait HeadCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError>;
+
+    /// Says that the last `patch_len` tokens of the next call only observe it: they attend like others, and are forgotten.
+    ///
+    /// # Errors
+    /// [`InferError::Patch`] from a cache whose rule of keeping knows no patch.
+    fn expect_patch(&mut self, patch_len: usize) -> Result<(), InferError> {
+        Err(InferError::Patch { patch_len })
+    }
 
     /// Says that the prompt has been prefilled and decoding begins.
     ///

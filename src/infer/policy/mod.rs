@@ -1,13 +1,22 @@
 //! What a method keeps: one file per method.
 //!
 //! A policy is asked once per sequence and layer for the caches of that layer. A new method is a file here and, if it keeps
-//! rows in a new way, a [`HeadCache`] of its own, which sees the layer's new keys, values and queries.
+//! rows in a new way, a [`HeadCache`] of its own, which sees the layer's new keys, values and queries. A method that evicts
+//! the worst-ranked tokens of each chunk is only a ranking, registered in [`evicting`].
 
 use super::cache::{HeadCache, RowSpec};
 use super::error::InferError;
+use crate::fault::AnyFault;
 
+pub mod evicting;
 pub mod full;
 pub mod head_mask;
+pub mod knorm;
+pub mod pyramidkv;
+pub mod random_tokens;
+pub mod snapkv;
+#[cfg(test)]
+mod tests;
 
 /// Consecutive kv heads of one layer under one cache.
 pub struct HeadGroup {
@@ -24,4 +33,17 @@ pub trait Policy {
     /// # Errors
     /// [`InferError::Torch`] if memory runs out.
     fn open(&self, layer: usize, spec: &RowSpec) -> Result<Vec<HeadGroup>, InferError>;
+
+    /// Tokens at the end of the prefilled prompt that are appended to every chunk but the last and forgotten after it.
+    fn patch_len(&self) -> usize {
+        0
+    }
+
+    /// Checks that the method can work in chunks of `chunk_len` tokens.
+    ///
+    /// # Errors
+    /// The setting that does not fit, named.
+    fn check(&self, _chunk_len: usize) -> Result<(), AnyFault> {
+        Ok(())
+    }
 }
