@@ -8,6 +8,8 @@
 //! # Decisions
 //! A model of one layer has no pyramid: the published step divides by the number of layers less one, so that layer gets the
 //! uniform budget.
+//! A patched layer of a steep pyramid may keep nothing of a chunk; the published code then keeps one row of the patch, at a
+//! position that the prompt fills again, and we keep none.
 
 use crate::fault::{Coded, Kind};
 

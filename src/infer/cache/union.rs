@@ -120,6 +120,7 @@ impl Group {
         let cached = self
             .seen_gs
             .as_ref()
+            .filter(|_| self.num_marked() > 0)
             .map(|seen_gs| self.attend_cached(q_tgd, seen_gs));
         after_attended(self.rows.backend(), q_tgd, cached.as_ref(), own)
     }
