@@ -18,6 +18,7 @@ mod fault_runs;
 mod fault_store;
 mod golden_logits;
 mod golden_rope;
+mod lm_baselines_example;
 mod mds_reader;
 mod mds_writer;
 mod model_files;
@@ -32,3 +33,6 @@ mod engine;
 #[path = "../../examples/step.rs"]
 #[expect(dead_code, reason = "only an example calls its `main`")]
 mod step;
+#[path = "../../examples/lm_baselines.rs"]
+#[expect(dead_code, reason = "only an example calls its `main`")]
+mod lm_baselines;
