@@ -4,7 +4,7 @@ use super::amounts::{parse_bytes, parse_measuring_share};
 use super::new_file::write_new;
 use super::sources::{SourceSpec, open_sources};
 use crate::data::error::DataError;
-use crate::data::source::excerpt::{Excerpt, read_up_to};
+use crate::data::source::excerpt::{Excerpt, Limits, read_up_to};
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::source::select::{Selection, Split, select};
 use crate::data::tokenizer::Tokenizer;
@@ -34,10 +34,15 @@ pub(super) struct ScoredArgs {
           requires = "sources")]
     held_out: f64,
 
-    /// Most bytes of text, e.g. `1MB` (powers of 1000): documents are taken whole, in an order that depends on their names
-    /// and the seed, until the bytes run out; the last one is cut at the end of a line [default: all].
+    /// Most bytes of text, e.g. `1MB` (powers of 1000): documents are taken in an order that depends on their names and the
+    /// seed until the bytes run out; the last one is cut at the end of a line [default: all].
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, requires = "sources")]
     max_bytes: Option<u64>,
+
+    /// Most bytes of one document, from its beginning to the end of a line: without it a few long documents, often
+    /// repetitive ones, decide the result [default: all].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, requires = "sources")]
+    max_document_bytes: Option<u64>,
 
     /// Seed of the order of documents.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sources")]
@@ -137,7 +142,11 @@ impl ScoredArgs {
             max_bytes: None,
             seed: self.seed,
         };
-        read_up_to(&select(&sources, &selection), self.max_bytes)
+        let limits = Limits {
+            total: self.max_bytes,
+            per_document: self.max_document_bytes,
+        };
+        read_up_to(&select(&sources, &selection), limits)
     }
 }
 

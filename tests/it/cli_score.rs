@@ -240,26 +240,54 @@ fn windows_equal_passes_over_their_own_tokens() {
     );
 }
 
+/// A model and a folder of six documents of 4 to 9 lines, each 18 bytes long.
+struct Shelf {
+    root: TempDir,
+    model: PathBuf,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let model = model_with_tokenizer(&root);
+        let shelf = Self { root, model };
+        std::fs::create_dir(shelf.corpus()).unwrap();
+        for i in 0..6 {
+            let text = format!("let number_{i} = {i};\n").repeat(4 + i);
+            std::fs::write(shelf.corpus().join(format!("{i}.rs")), text).unwrap();
+        }
+        shelf
+    }
+
+    fn corpus(&self) -> PathBuf {
+        self.root.path().join("corpus")
+    }
+
+    fn run(&self, flags: &[&str]) -> std::process::Output {
+        let source = format!("text={}", self.corpus().display());
+        let fixed = ["score", "--device", "cpu", "--json", "--source", &source];
+        let mut command = cargo_bin_cmd!("prulong");
+        command
+            .args(fixed)
+            .args(flags)
+            .arg("--model")
+            .arg(&self.model);
+        command.output().unwrap()
+    }
+
+    fn scored(&self, flags: &[&str]) -> Value {
+        let output = self.run(flags);
+        let notes = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{notes}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
 #[test]
 fn sources_score_like_their_files_and_dump_what_was_scored() {
-    let root = tempfile::tempdir().unwrap();
-    let model = model_with_tokenizer(&root);
-    let folder = root.path().join("corpus");
-    std::fs::create_dir(&folder).unwrap();
-    for i in 0..6 {
-        let text = format!("let number_{i} = {i};\n").repeat(4 + i);
-        std::fs::write(folder.join(format!("{i}.rs")), text).unwrap();
-    }
-    let dump = root.path().join("dump");
-    let source = format!("text={}", folder.display());
-    let run = |flags: &[&str]| {
-        let mut command = cargo_bin_cmd!("prulong");
-        command.args([
-            "score", "--device", "cpu", "--json", "--source", &source, "--model",
-        ]);
-        command.arg(&model).args(flags).output().unwrap()
-    };
-    let flags = [
+    let shelf = Shelf::new();
+    let dump = shelf.root.path().join("dump");
+    let answer = shelf.scored(&[
         "--held-out",
         "1",
         "--max-bytes",
@@ -267,14 +295,8 @@ fn sources_score_like_their_files_and_dump_what_was_scored() {
         "--context",
         "6",
         "--dump",
-    ];
-    let output = run(&[&flags[..], &[dump.to_str().unwrap()]].concat());
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        dump.to_str().unwrap(),
+    ]);
     let dumped = std::fs::read(&dump).unwrap();
     assert_eq!(answer["blake3"], blake3::hash(&dumped).to_hex().as_str());
     assert!((280..=300).contains(&dumped.len()), "{}", dumped.len());
@@ -283,30 +305,42 @@ fn sources_score_like_their_files_and_dump_what_was_scored() {
     let mut offset = 0;
     for document in answer["documents"].as_array().unwrap() {
         let end = offset + usize::try_from(document["num_bytes"].as_u64().unwrap()).unwrap();
-        let original = std::fs::read(folder.join(document["id"].as_str().unwrap())).unwrap();
+        let name = document["id"].as_str().unwrap();
+        let original = std::fs::read(shelf.corpus().join(name)).unwrap();
         assert!(original.starts_with(&dumped[offset..end]));
         assert!(original.len() == end - offset || end == dumped.len());
-        let file = root.path().join("part");
+        let file = shelf.root.path().join("part");
         std::fs::write(&file, &dumped[offset..end]).unwrap();
-        let own = scored(&model, &file, &["--context", "6"]);
+        let own = scored(&shelf.model, &file, &["--context", "6"]);
         assert_bits(document, &own, (end - offset).try_into().unwrap());
         nll.extend(own);
         offset = end;
     }
     assert_eq!(offset, dumped.len());
     assert_bits(&answer, &nll, dumped.len().try_into().unwrap());
+}
 
+#[test]
+fn documents_of_sources_are_limited_and_flags_that_cannot_work_are_refused() {
+    let shelf = Shelf::new();
+    let answer = shelf.scored(&["--held-out", "1", "--max-document-bytes", "50"]);
+    let documents = answer["documents"].as_array().unwrap();
+    assert_eq!(documents.len(), 6);
+    let is_two_lines = |document: &Value| document["num_bytes"] == 36;
+    assert!(documents.iter().all(is_two_lines), "{documents:?}");
+    assert_eq!(answer["context"], 8, "the model's max_position_embeddings");
+
+    let dump = shelf.root.path().join("dump");
+    std::fs::write(&dump, "something else").unwrap();
     let refused = |flags: &[&str], code: &str| {
-        let output = run(flags);
+        let output = shelf.run(flags);
         assert_eq!(output.status.code(), Some(2));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains(code), "{text}");
     };
+    let dump = dump.to_str().unwrap();
     refused(&["--held-out", "0.0000001"], "data.empty");
-    refused(
-        &["--held-out", "1", "--dump", dump.to_str().unwrap()],
-        "data.exists",
-    );
+    refused(&["--held-out", "1", "--dump", dump], "data.exists");
     refused(&["--held-out", "0"], "above 0");
     refused(&["--tokens"], "cannot be used with");
 }

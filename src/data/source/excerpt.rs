@@ -1,4 +1,4 @@
-//! Whole documents in a fixed order up to a number of bytes, for measuring on a bounded amount of text.
+//! Documents in a fixed order up to a number of bytes, for measuring on a bounded amount of text.
 
 use super::select::Selected;
 use crate::data::error::DataError;
@@ -15,25 +15,35 @@ pub struct Excerpt {
     pub text: String,
 }
 
-/// Reads `documents` in their order until `max_bytes` of text are taken; the last one is cut.
+/// Most bytes of text to take; nothing = all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all documents together.
+    pub total: Option<u64>,
+    /// Of each document, from its beginning.
+    pub per_document: Option<u64>,
+}
+
+/// Reads `documents` in their order until the limit of all together is reached.
 ///
-/// The cut is after a line feed; after a character if the part that fits holds none. Unlike the byte limit of a
+/// A document is cut after a line feed; after a character if the part that fits holds none. Unlike the byte limit of a
 /// selection, no document is passed over for its size, so long ones are not underrepresented. Documents without text are
 /// left out.
 ///
 /// # Errors
 /// [`DataError::Empty`] if that is no text at all, or the first error of a document.
-pub fn read_up_to(
-    documents: &[Selected<'_>],
-    max_bytes: Option<u64>,
-) -> Result<Vec<Excerpt>, DataError> {
-    let limit = max_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-    let mut left = limit.unwrap_or(usize::MAX);
+pub fn read_up_to(documents: &[Selected<'_>], limits: Limits) -> Result<Vec<Excerpt>, DataError> {
+    let bound = |limit: Option<u64>| {
+        limit.map_or(usize::MAX, |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        })
+    };
+    let (mut left, most) = (bound(limits.total), bound(limits.per_document));
     let mut excerpts = Vec::new();
     for document in documents {
         let mut text = document.read()?.text;
-        let is_last = text.len() >= left;
-        text.truncate(cut(&text, left));
+        let is_last = text.len().min(most) >= left;
+        text.truncate(cut(&text, left.min(most)));
         left -= text.len();
         if !text.is_empty() {
             excerpts.push(Excerpt {
@@ -75,7 +85,7 @@ mod tests {
     use crate::data::source::text::{Text, TextSettings};
     use crate::fault::Coded;
 
-    fn taken(max_bytes: Option<u64>) -> Result<Vec<Excerpt>, DataError> {
+    fn taken(total: Option<u64>, per_document: Option<u64>) -> Result<Vec<Excerpt>, DataError> {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a", "b", "c"] {
             let lines = format!("line {name}\n").repeat(10);
@@ -89,22 +99,30 @@ mod tests {
             held_out_share: 1.0,
             ..Selection::default()
         };
-        read_up_to(&select(&sources, &selection), max_bytes)
+        let limits = Limits {
+            total,
+            per_document,
+        };
+        read_up_to(&select(&sources, &selection), limits)
     }
 
     #[test]
     fn documents_come_whole_until_the_last_one_is_cut_at_a_line() {
-        let all = taken(None).unwrap();
+        let all = taken(None, None).unwrap();
         assert_eq!(all.len(), 3);
         assert!(all.iter().all(|excerpt| excerpt.text.len() == 70));
-        let some = taken(Some(100)).unwrap();
+        let some = taken(Some(100), None).unwrap();
         assert_eq!(some[0], all[0]);
         assert_eq!(some[1].id, all[1].id);
         assert_eq!(some[1].text, all[1].text[..28]);
         assert_eq!(some.len(), 2);
-        assert_eq!(taken(Some(70)).unwrap(), all[..1]);
-        assert_eq!(taken(Some(3)).unwrap()[0].text, "lin");
-        assert_eq!(taken(Some(0)).unwrap_err().code(), "data.empty");
+        assert_eq!(taken(Some(70), None).unwrap(), all[..1]);
+        assert_eq!(taken(Some(3), None).unwrap()[0].text, "lin");
+        let parts = taken(Some(50), Some(30)).unwrap();
+        let lens: Vec<usize> = parts.iter().map(|part| part.text.len()).collect();
+        assert_eq!(lens, [28, 21]);
+        assert_eq!(taken(None, Some(30)).unwrap().len(), 3);
+        assert_eq!(taken(Some(0), None).unwrap_err().code(), "data.empty");
     }
 
     #[test]
