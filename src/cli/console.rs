@@ -53,7 +53,7 @@ impl Observer for Console {
     fn logged(&mut self, record: &Record, num_steps: u64) {
         self.print(&step_line(record, num_steps));
         for event in &record.events {
-            self.print(&format!("warning: {}", event.text));
+            self.print(&format!("warning[{}]: {}", event.code, event.text));
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let log = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
             log,
-            "step 1/2  loss 2.0000\nwarning: the loss jumped\nsaved\n"
+            "step 1/2  loss 2.0000\nwarning[num.spike]: the loss jumped\nsaved\n"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::gate_state::{restore, state};
 use super::gate_step::{Gates, StepReport, Trainer};
+use super::red_flags::{Limits, RedFlags};
 use super::run_io::{Observer, RunIo};
 use crate::data::loader::Loader;
 use crate::fault::AnyFault;
@@ -61,6 +62,7 @@ pub fn run(
         num_left,
         plan.log_every,
     )?;
+    let mut flags = red_flags(trainer, plan, io)?;
     let mut interval = Interval::new();
     for step in start..plan.num_steps {
         let position = loader.position();
@@ -80,6 +82,9 @@ pub fn run(
         observer.stepped(done, plan.num_steps);
         if done.is_multiple_of(plan.log_every) || done == plan.num_steps {
             let mut record = line(trainer, done, plan, &report, &interval);
+            if let Some(flags) = &mut flags {
+                flag(flags, trainer, &mut record);
+            }
             io.record(&mut record)?;
             pictures(trainer, io, done);
             observer.logged(&record, plan.num_steps);
@@ -90,6 +95,22 @@ pub fn run(
         }
     }
     Ok(())
+}
+
+/// The red flags of a run, as far as its records go; nothing if gates are frozen.
+fn red_flags(trainer: &Trainer, plan: Plan, io: &RunIo) -> Result<Option<RedFlags>, AnyFault> {
+    let Some(limits) = Limits::of(trainer, plan.num_steps) else {
+        return Ok(None);
+    };
+    Ok(Some(RedFlags::new(limits, &io.records()?)))
+}
+
+/// Adds to `record` what a reader of the run should be warned about.
+fn flag(flags: &mut RedFlags, trainer: &Trainer, record: &mut Record) {
+    if let Gates::Trained { trainer: gates, .. } = &trainer.gates {
+        let layers = gates.bank.log_alpha().chunks(gates.bank.num_kv_heads());
+        flags.observe(record, &layers.collect::<Vec<_>>());
+    }
 }
 
 /// Continues from a checkpoint: restores every number and seeks the data.

@@ -11,6 +11,7 @@ pub mod gate_trainer;
 pub mod optimizer;
 pub mod pretrain_loop;
 pub mod pretrain_step;
+pub mod red_flags;
 pub mod reduction;
 pub mod run_dir;
 pub mod run_dir_error;

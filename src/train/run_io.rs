@@ -8,6 +8,7 @@ use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::{CheckpointStore, Loaded};
 use crate::config::run::CheckpointSettings;
 use crate::fault::AnyFault;
+use crate::metrics::jsonl;
 use crate::metrics::record::Record;
 use crate::metrics::tensorboard::TensorBoardSink;
 use crate::metrics::writer::MetricsWriter;
@@ -74,6 +75,14 @@ impl RunIo {
     /// If `metrics.jsonl` cannot be written.
     pub fn record(&mut self, record: &mut Record) -> Result<(), AnyFault> {
         Ok(self.metrics.record(record)?)
+    }
+
+    /// Every record of the steps that this run continues after.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be read.
+    pub fn records(&self) -> Result<Vec<Record>, AnyFault> {
+        Ok(jsonl::read(&self.dir.path().join(jsonl::FILE_NAME))?)
     }
 
     /// The TensorBoard sink, for histograms and pictures.

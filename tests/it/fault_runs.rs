@@ -224,7 +224,7 @@ impl Place {
         files
     }
 
-    /// What was logged, without what depends on the machine's speed; numbers as bits.
+    /// What was logged, events too, without what depends on the machine's speed; numbers as bits.
     fn metrics(&self, name: &str) -> Vec<(u64, Vec<(String, u64)>)> {
         let records = jsonl::read(&self.run_dir(name).join(jsonl::FILE_NAME)).unwrap();
         let numbers = records.into_iter().map(|record| {
@@ -232,10 +232,10 @@ impl Place {
                 .scalars
                 .into_iter()
                 .filter(|(name, _)| !tag::is_timing(name));
-            (
-                record.step,
-                kept.map(|(name, value)| (name, value.to_bits())).collect(),
-            )
+            let kept = kept.map(|(name, value)| (name, value.to_bits()));
+            let events = record.events.into_iter();
+            let events = events.map(|event| (format!("{}: {}", event.code, event.text), 0));
+            (record.step, kept.chain(events).collect())
         });
         numbers.collect()
     }

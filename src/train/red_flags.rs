@@ -1,0 +1,384 @@
+//! Red flags of a run that trains gates: what to know before its mask is trusted.
+//!
+//! # Decisions
+//! - Flags depend on logged steps alone, so a run that was interrupted raises the same ones at the same steps: it reads its own
+//!   metrics first. Each is raised once.
+//! - lambda_1 may change its sign once or twice on the way (the gates lag, then overshoot); more often is swinging.
+//! - A multiplier without decay has no bound; it is held against the one of the published decay.
+
+use super::gate_step::{Gates, Trainer};
+use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
+use crate::metrics::record::Record;
+use crate::metrics::tag;
+use std::collections::BTreeSet;
+
+/// Distance from the target that is too far on the way.
+const OFF_TARGET: f64 = 0.1;
+/// Steps that it may be that far.
+const OFF_TARGET_STEPS: u64 = 50;
+/// Distance from the target that is too far at the end.
+const MISSED: f64 = 0.05;
+/// Share of the gates that may be undecided at the end.
+const UNDECIDED: f64 = 0.1;
+/// Probability from which a gate hardly moves any more.
+const SATURATED: f64 = 0.95;
+/// Share of the bound that counts as reaching it.
+const NEAR_BOUND: f64 = 0.95;
+/// Sign changes of lambda_1 that are no swinging yet.
+const SIGN_CHANGES: usize = 2;
+/// Weight decay of the multipliers in the published method.
+const PUBLISHED_DECAY: f64 = 0.1;
+
+/// What a run is measured against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Optimizer steps of the run.
+    pub num_steps: u64,
+    /// Steps until the target has its final value.
+    pub ramp_steps: u64,
+    /// That value.
+    pub final_target: f64,
+    /// Where decay holds the multipliers.
+    pub lambda_bound: f64,
+}
+
+/// The flags of one run, and what it takes to raise them.
+#[derive(Debug)]
+pub struct RedFlags {
+    limits: Limits,
+    off_since: Option<u64>,
+    lambda_1: f64,
+    num_sign_changes: usize,
+    raised: BTreeSet<String>,
+}
+
+/// A stable code, and one sentence with a way out.
+type Flag = (&'static str, String);
+
+impl Limits {
+    /// Of a trainer's settings; `None` if its gates are frozen.
+    pub fn of(trainer: &Trainer, num_steps: u64) -> Option<Self> {
+        let Gates::Trained { rates, target, .. } = &trainer.gates else {
+            return None;
+        };
+        let decay = rates.lambdas.weight_decay;
+        let decay = if decay > 0.0 { decay } else { PUBLISHED_DECAY };
+        Some(Self {
+            num_steps,
+            ramp_steps: target.num_warmup_steps(),
+            final_target: target.end,
+            lambda_bound: 1.0 / decay,
+        })
+    }
+}
+
+impl RedFlags {
+    /// No flag raised, after the records of the steps that were already done.
+    pub fn new(limits: Limits, done: &[Record]) -> Self {
+        let mut flags = Self {
+            limits,
+            off_since: None,
+            lambda_1: 0.0,
+            num_sign_changes: 0,
+            raised: BTreeSet::new(),
+        };
+        for record in done {
+            flags.track(record);
+        }
+        flags
+    }
+
+    /// Adds an event to `record` for every flag that is raised by it for the first time; `log_alpha` is `[layers][kv_heads]`
+    /// after the step.
+    pub fn observe(&mut self, record: &mut Record, log_alpha: &[&[f64]]) {
+        self.track(record);
+        let mut flags: Vec<Flag> = Vec::new();
+        flags.extend(self.off_target(record));
+        flags.extend(self.multipliers(record));
+        flags.extend(self.saturated(record, log_alpha));
+        if record.step == self.limits.num_steps {
+            flags.extend(self.missed(log_alpha));
+            flags.extend(undecided(record));
+            flags.extend(streaming_layers(log_alpha));
+        }
+        for (code, text) in flags {
+            if self.raised.insert(code.to_owned()) {
+                record.event(code, text);
+            }
+        }
+    }
+
+    fn track(&mut self, record: &Record) {
+        if let Some(gap) = gap(record) {
+            let since = self.off_since.unwrap_or(record.step);
+            self.off_since = (gap > OFF_TARGET).then_some(since);
+        }
+        if let Some(now) = record.value(tag::LAMBDA_1) {
+            self.num_sign_changes += usize::from(now * self.lambda_1 < 0.0);
+            if now != 0.0 {
+                self.lambda_1 = now;
+            }
+        }
+        let codes = record.events.iter().map(|event| event.code.clone());
+        self.raised.extend(codes);
+    }
+
+    fn off_target(&self, record: &Record) -> Option<Flag> {
+        let steps = record.step - self.off_since?;
+        let (now, target) = sparsity(record)?;
+        (steps >= OFF_TARGET_STEPS).then(|| {
+            let text = format!(
+                "the sparsity has been more than {OFF_TARGET} from its target for {steps} steps ({now:.3}, target \
+                 {target:.3}): raise `optimizer.gate_lr`, or give it more `optimizer.steps`"
+            );
+            ("gate.off_target", text)
+        })
+    }
+
+    fn multipliers(&self, record: &Record) -> Vec<Flag> {
+        let mut flags = Vec::new();
+        let Some((first, second)) = record.value(tag::LAMBDA_1).zip(record.value(tag::LAMBDA_2))
+        else {
+            return flags;
+        };
+        let bound = self.limits.lambda_bound;
+        if first.abs().max(second.abs()) >= NEAR_BOUND * bound {
+            let text = format!(
+                "a multiplier is at the bound of {bound:.0} (lambda {first:.2} {second:.2}): the gates do not follow the \
+                 constraint; raise `optimizer.gate_lr`, or lower `optimizer.lambda_lr`"
+            );
+            flags.push(("gate.lambda_bound", text));
+        }
+        if self.num_sign_changes > SIGN_CHANGES {
+            let text = format!(
+                "lambda_1 has changed its sign {} times: the gates swing about the target; lower `optimizer.gate_lr`",
+                self.num_sign_changes
+            );
+            flags.push(("gate.lambda_sign", text));
+        }
+        flags
+    }
+
+    fn saturated(&self, record: &Record, log_alpha: &[&[f64]]) -> Option<Flag> {
+        let mut gates = log_alpha.iter().copied().flatten();
+        let any_closed = gates.clone().any(|a| prob_closed(*a) > SATURATED);
+        let is_saturated = |a: &f64| prob_closed(*a).max(prob_fully_open(*a)) > SATURATED;
+        let early = record.step < self.limits.ramp_steps;
+        (early && any_closed && gates.all(is_saturated)).then(|| {
+            let text = format!(
+                "every gate was fully open or closed at step {}, while the target still rose: their order means little; lower \
+                 `optimizer.gate_lr`",
+                record.step
+            );
+            ("gate.saturated", text)
+        })
+    }
+
+    fn missed(&self, log_alpha: &[&[f64]]) -> Option<Flag> {
+        let gates = log_alpha.iter().copied().flatten();
+        let (sum, count) = gates.fold((0.0, 0_usize), |(sum, count), a| {
+            (sum + prob_closed(*a), count + 1)
+        });
+        let (now, target) = (sum / real(count.max(1)), self.limits.final_target);
+        ((now - target).abs() > MISSED).then(|| {
+            let text = format!(
+                "the run ended at sparsity {now:.3}, its target is {target:.3}: an export cuts at the target all the same, in \
+                 the order of gates that were not trained there"
+            );
+            ("gate.missed_target", text)
+        })
+    }
+}
+
+fn sparsity(record: &Record) -> Option<(f64, f64)> {
+    record
+        .value(tag::SPARSITY_EXPECTED)
+        .zip(record.value(tag::SPARSITY_TARGET))
+}
+
+fn gap(record: &Record) -> Option<f64> {
+    sparsity(record).map(|(now, target)| (now - target).abs())
+}
+
+fn undecided(record: &Record) -> Option<Flag> {
+    let undecided = record.value(tag::HEADS_UNDECIDED)?;
+    let decided = record.value(tag::HEADS_RETRIEVAL)? + record.value(tag::HEADS_STREAMING)?;
+    let all = decided + undecided;
+    (undecided > UNDECIDED * all).then(|| {
+        let text = format!(
+            "{undecided} of {all} gates ended undecided: rounding them to a mask changes the model; train longer"
+        );
+        ("gate.undecided", text)
+    })
+}
+
+fn streaming_layers(log_alpha: &[&[f64]]) -> Option<Flag> {
+    let layers = log_alpha.iter().enumerate();
+    let closed = layers.filter(|(_, gates)| gates.iter().all(|a| prob_closed(*a) > 0.5));
+    let names: Vec<String> = closed.map(|(layer, _)| layer.to_string()).collect();
+    (!names.is_empty()).then(|| {
+        let text = format!(
+            "every gate of layer {} is closed: legal, but some engines expect a retrieval head in every layer",
+            names.join(", ")
+        );
+        ("gate.streaming_layer", text)
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gate counts are far below 2^52")]
+fn real(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        num_steps: 200,
+        ramp_steps: 100,
+        final_target: 0.5,
+        lambda_bound: 10.0,
+    };
+    /// Half open, half closed, none of them for good.
+    const CALM: [&[f64]; 2] = [&[4.0, -4.0], &[4.0, -4.0]];
+
+    fn record(step: u64, sparsity: f64, lambda_1: f64) -> Record {
+        let mut record = Record::new(step);
+        record
+            .scalar(tag::SPARSITY_EXPECTED, sparsity)
+            .scalar(tag::SPARSITY_TARGET, 0.5)
+            .scalar(tag::LAMBDA_1, lambda_1)
+            .scalar(tag::LAMBDA_2, 1.0)
+            .scalar(tag::HEADS_RETRIEVAL, 9.0)
+            .scalar(tag::HEADS_STREAMING, 9.0)
+            .scalar(tag::HEADS_UNDECIDED, 2.0);
+        record
+    }
+
+    /// Codes raised at each step by lines of (step, sparsity, lambda_1).
+    fn raised(lines: &[(u64, f64, f64)], log_alpha: &[&[f64]]) -> Vec<(u64, String)> {
+        let mut flags = RedFlags::new(LIMITS, &[]);
+        let mut found = Vec::new();
+        for (step, sparsity, lambda_1) in lines {
+            let mut record = record(*step, *sparsity, *lambda_1);
+            flags.observe(&mut record, log_alpha);
+            found.extend(record.events.into_iter().map(|event| (*step, event.code)));
+        }
+        found
+    }
+
+    fn codes(found: &[(u64, String)]) -> Vec<(u64, &str)> {
+        found
+            .iter()
+            .map(|(step, code)| (*step, code.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn a_calm_run_raises_none() {
+        let lines: Vec<(u64, f64, f64)> = (1..=20_u32)
+            .map(|i| (u64::from(i) * 10, 0.45, 0.5))
+            .collect();
+        assert_eq!(raised(&lines, &CALM), []);
+    }
+
+    #[test]
+    fn a_sparsity_that_stays_away_is_flagged_once_after_fifty_steps() {
+        let lines: Vec<(u64, f64, f64)> = (1..=15_u32)
+            .map(|i| (u64::from(i) * 10, 0.3, 0.5))
+            .collect();
+        assert_eq!(codes(&raised(&lines, &CALM)), [(60, "gate.off_target")]);
+        let back = [
+            (10, 0.3, 0.5),
+            (50, 0.45, 0.5),
+            (60, 0.3, 0.5),
+            (109, 0.3, 0.5),
+        ];
+        assert_eq!(raised(&back, &CALM), [], "it came back in between");
+    }
+
+    #[test]
+    fn multipliers_at_their_bound_and_swinging_ones_are_flagged() {
+        let found = raised(&[(110, 0.5, -9.6)], &CALM);
+        assert_eq!(codes(&found), [(110, "gate.lambda_bound")]);
+        let swing = [
+            (110, 0.5, 1.0),
+            (120, 0.5, -1.0),
+            (130, 0.5, 0.0),
+            (140, 0.5, 1.0),
+            (150, 0.5, -1.0),
+        ];
+        assert_eq!(codes(&raised(&swing, &CALM)), [(150, "gate.lambda_sign")]);
+        assert_eq!(raised(&swing[..4], &CALM), []);
+    }
+
+    #[test]
+    fn gates_that_are_decided_before_the_target_is_reached_are_flagged() {
+        let extreme: [&[f64]; 2] = [&[9.0, -9.0], &[9.0, -9.0]];
+        assert_eq!(
+            codes(&raised(&[(50, 0.5, 0.5)], &extreme)),
+            [(50, "gate.saturated")]
+        );
+        assert_eq!(raised(&[(100, 0.5, 0.5)], &extreme), [], "the ramp is over");
+        let fresh: [&[f64]; 1] = [&[6.0; 4]];
+        assert_eq!(
+            raised(&[(50, 0.5, 0.5)], &fresh),
+            [],
+            "nothing has closed yet"
+        );
+    }
+
+    #[test]
+    fn the_end_is_judged_by_the_gates_themselves() {
+        // P(z = 0) of 4 and -4 is 0.0037 and 0.9170: a mean of 0.689, and of 0.460 for the calm ones.
+        let sparse: [&[f64]; 2] = [&[4.0, -4.0], &[-4.0, -4.0]];
+        let found = raised(&[(190, 0.5, 0.5), (200, 0.5, 0.5)], &sparse);
+        assert_eq!(
+            codes(&found),
+            [(200, "gate.missed_target"), (200, "gate.streaming_layer")]
+        );
+        let mut record = record(200, 0.5, 0.5);
+        record
+            .scalars
+            .retain(|(name, _)| name != tag::HEADS_UNDECIDED);
+        record.scalar(tag::HEADS_UNDECIDED, 3.0);
+        RedFlags::new(LIMITS, &[]).observe(&mut record, &CALM);
+        assert!(
+            record
+                .events
+                .iter()
+                .any(|event| event.code == "gate.undecided")
+        );
+        let said = record
+            .events
+            .iter()
+            .find(|event| event.code == "gate.undecided")
+            .unwrap();
+        assert!(said.text.starts_with("3 of 21 gates"), "{}", said.text);
+    }
+
+    #[test]
+    fn an_interrupted_run_raises_the_same_flags_at_the_same_steps() {
+        let lines: Vec<(u64, f64, f64)> = (1..=20_u32)
+            .map(|i| (u64::from(i) * 10, 0.3, if i % 3 == 0 { -1.0 } else { 1.0 }))
+            .collect();
+        let run = |cut: usize| {
+            let mut done: Vec<Record> = Vec::new();
+            for part in [&lines[..cut], &lines[cut..]] {
+                let mut flags = RedFlags::new(LIMITS, &done);
+                for (step, sparsity, lambda_1) in part {
+                    let mut record = record(*step, *sparsity, *lambda_1);
+                    flags.observe(&mut record, &CALM);
+                    done.push(record);
+                }
+            }
+            done
+        };
+        let whole = run(0);
+        assert!(whole.iter().any(|record| !record.events.is_empty()));
+        for cut in 1..lines.len() {
+            assert_eq!(run(cut), whole, "interrupted after line {cut}");
+        }
+    }
+}
