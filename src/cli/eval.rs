@@ -1,20 +1,23 @@
 //! `prulong eval`.
 
 use super::compute::{Compute, ComputeArgs};
+use super::eval_tasks::{self, Questions};
 use super::output::{self, Output};
 use super::text_args::TextArgs;
 use crate::data::tokenizer::Tokenizer;
+use crate::eval::ceiling;
 use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
-use crate::eval::haystack::HaystackIdentity;
+use crate::eval::haystack::Haystack;
 use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
-use crate::eval::method::{Method, MethodKind, MethodPlan, Streaming};
+use crate::eval::material::Material;
+use crate::eval::method::{Method, MethodPlan, Streaming};
+use crate::eval::plan::Plan;
 use crate::eval::results::{
-    MachineIdentity, MethodResult, ModelIdentity, Provenance, Results, SCHEMA, Settings,
+    MachineIdentity, ModelIdentity, Provenance, Results, SCHEMA, Settings, TaskResult,
 };
 use crate::eval::table;
-use crate::eval::task::Item;
-use crate::eval::task::recall::{self, RecallPlan};
+use crate::eval::task::{Needs, Task};
 use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
@@ -29,18 +32,22 @@ use std::sync::Arc;
 
 /// Measure what a mask costs in answers and saves in memory.
 ///
-/// Hides facts in held-out text, asks for them at the end, and runs the model with real caches per kv head: chunked
-/// prefill, greedy decoding. Full attention is always part of the run. What is printed about memory is counted from the
-/// caches and checked against the closed formula.
+/// Makes prompts that fill a length and have a known answer, and runs the model on them with real caches per kv head:
+/// chunked prefill, greedy decoding. Full attention is always part of the run. What is printed about memory is counted
+/// from the caches and checked against the closed formula.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Folder of the model: config.json, safetensors, tokenizer.json.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    model: Option<PathBuf>,
 
-    /// What to ask.
-    #[arg(long, value_enum, default_value = "recall")]
-    task: TaskName,
+    /// What to ask; several tasks are separated by commas.
+    #[arg(long = "task", value_name = "TASK", value_parser = eval_tasks::parser(), value_delimiter = ',', default_value = "recall")]
+    tasks: Vec<&'static dyn Task>,
+
+    /// List all tasks with what they measure, how they are scored and what they need, and do nothing else.
+    #[arg(long)]
+    list: bool,
 
     /// Lengths of prompt and answer together, in tokens.
     #[arg(
@@ -51,7 +58,7 @@ pub struct Args {
     )]
     lengths: Vec<usize>,
 
-    /// Number of depths at which facts are hidden: the middles of that many equal parts of the text.
+    /// Number of depths at which the answer stands: the middles of that many equal parts of the text.
     #[arg(long, value_name = "N", default_value_t = 5)]
     depths: usize,
 
@@ -88,7 +95,19 @@ pub struct Args {
     #[command(flatten)]
     compute: ComputeArgs,
 
-    /// Print the results as JSON instead of a table.
+    #[command(flatten)]
+    report: ReportArgs,
+
+    /// Exit with 1 if the score of any task, by the metric it is judged by, is below this share: the score of the mask if
+    /// there is one, else of full attention.
+    #[arg(long, value_name = "SHARE")]
+    fail_under: Option<f64>,
+}
+
+/// Where results go.
+#[derive(clap::Args, Debug)]
+struct ReportArgs {
+    /// Print the results, or the list, as JSON instead of a table.
     #[arg(long)]
     json: bool,
 
@@ -99,10 +118,6 @@ pub struct Args {
     /// Replace the output file if it exists.
     #[arg(long, requires = "output")]
     force: bool,
-
-    /// Exit with 1 if the share of exact answers is below this: of the mask if there is one, else of full attention.
-    #[arg(long, value_name = "SHARE")]
-    fail_under: Option<f64>,
 }
 
 /// How streaming heads stream.
@@ -119,12 +134,6 @@ struct StreamingArgs {
     /// Most recent tokens a streaming head sees, the query's own included; the mask file's unless named.
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
-}
-
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum TaskName {
-    /// One fact in held-out text, asked for at the end.
-    Recall,
 }
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,37 +172,50 @@ struct Subject {
     reason = "a subcommand owns its arguments"
 )]
 pub fn run(args: Args) -> Result<(), AnyFault> {
+    let model = match &args.model {
+        Some(model) if !args.list => model,
+        _ => return eval_tasks::list(args.report.json),
+    };
     check(&args)?;
     let machine = args.compute.choose()?;
-    let config = ModelConfig::load(&args.model)?;
-    let weights_sha256 = Weights::open(&args.model, &config)?.base_sha256(&config)?;
+    let config = ModelConfig::load(model)?;
+    let weights_sha256 = Weights::open(model, &config)?.base_sha256(&config)?;
     let mask = mask_under_test(&args, &config, &weights_sha256)?;
-    let plan = method_plan(&args, mask.as_ref())?;
-    let methods = plan.methods(&config.shape)?;
-    let mut subject = Subject::load(&args.model, weights_sha256, &machine)?;
-    let haystack = args.text.open(&subject.tokenizer)?;
-    let task = recall_plan(&args);
-    let items = task.items(&*haystack, &subject.tokenizer)?;
-    let evaluated = evaluate(&args, &machine, &mut subject, &methods, &items)?;
+    let method_plan = method_plan(&args, mask.as_ref())?;
+    let methods = method_plan.methods(&config.shape)?;
+    let mut subject = Subject::load(model, weights_sha256, &machine)?;
+    let haystack = haystack(&args, &subject.tokenizer)?;
+    let plan = plan(&args);
+    let material = Material::new(Arc::clone(&subject.tokenizer), haystack.as_deref())?;
+    let questions = eval_tasks::questions(&args.tasks, &plan, &material)?;
+    let tasks = evaluate(&args, &machine, &mut subject, &methods, questions)?;
+    let haystack = haystack.map(|haystack| haystack.identity());
+    let mut warnings = mask
+        .as_ref()
+        .map_or_else(Vec::new, |mask| mask.warnings.clone());
+    if haystack.as_ref().is_some_and(|haystack| !haystack.held_out) {
+        warnings.push("the text may have been trained on: its rows name no held-out split".into());
+    }
+    warnings.extend(ceiling::warnings(&tasks, &plan.lengths));
     let results = Results {
         schema: SCHEMA,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION"),
-            settings: settings(&args, &task),
-            streaming: plan.streaming,
+            settings: settings(&args, &plan),
+            streaming: method_plan.streaming,
             model: subject.identity,
-            mask: mask.as_ref().map(|mask| mask.identity.clone()),
-            warnings: warnings(mask.as_ref(), &haystack.identity()),
-            haystack: haystack.identity(),
+            mask: mask.map(|mask| mask.identity),
+            haystack,
             machine: machine_identity(&machine),
+            warnings,
         },
-        methods: evaluated,
+        tasks,
     };
-    if let Some(path) = &args.output {
+    if let Some(path) = &args.report.output {
         results.write(path)?;
     }
     print(&args, &results)?;
-    judge(args.fail_under, &results.methods)?;
+    eval_tasks::judge(args.fail_under, &results.tasks)?;
     Ok(())
 }
 
@@ -206,8 +228,10 @@ fn check(args: &Args) -> Result<(), EvalError> {
     if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
         return Err(EvalError::Zero { setting });
     }
-    match &args.output {
-        Some(path) if path.exists() && !args.force => Err(EvalError::Exists { path: path.clone() }),
+    match &args.report.output {
+        Some(path) if path.exists() && !args.report.force => {
+            Err(EvalError::Exists { path: path.clone() })
+        }
         _ => Ok(()),
     }
 }
@@ -264,15 +288,23 @@ fn method_plan(args: &Args, mask: Option<&MaskUnderTest>) -> Result<MethodPlan, 
     })
 }
 
-fn recall_plan(args: &Args) -> RecallPlan {
-    match args.task {
-        TaskName::Recall => RecallPlan {
-            seed: args.seed,
-            lengths: args.lengths.clone(),
-            num_depths: args.depths,
-            items_per_cell: args.items,
-        },
+fn plan(args: &Args) -> Plan {
+    Plan {
+        seed: args.seed,
+        lengths: args.lengths.clone(),
+        num_depths: args.depths,
+        items_per_cell: args.items,
     }
+}
+
+/// Opens the text to hide needles in if any task needs it.
+fn haystack(
+    args: &Args,
+    tokenizer: &Arc<Tokenizer>,
+) -> Result<Option<Box<dyn Haystack>>, AnyFault> {
+    let needs = |task: &&dyn Task| task.card().needs == Needs::Haystack;
+    let needed = args.tasks.iter().any(needs);
+    needed.then(|| args.text.open(tokenizer)).transpose()
 }
 
 fn evaluate(
@@ -280,44 +312,45 @@ fn evaluate(
     machine: &Compute,
     subject: &mut Subject,
     methods: &[Method],
-    items: &[Item],
-) -> Result<Vec<MethodResult>, AnyFault> {
+    questions: Vec<Questions>,
+) -> Result<Vec<TaskResult>, AnyFault> {
+    let num_items: usize = questions.iter().map(|of| of.items.len()).sum();
     let bar = ProgressBar::with_draw_target(
-        Some((methods.len() * items.len()) as u64),
+        Some((methods.len() * num_items) as u64),
         ProgressDrawTarget::stderr(),
     );
-    if let Ok(style) = ProgressStyle::with_template("{msg:>14} {bar:30} {pos}/{len} {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("{msg:>28} {bar:30} {pos}/{len} {eta}") {
         bar.set_style(style);
     }
-    let evaluation = Evaluation {
-        items,
-        methods,
-        chunk_len: args.chunk,
-        backend: Arc::clone(&machine.backend),
+    let mut one = |Questions { card, items }| {
+        let evaluation = Evaluation {
+            items: &items,
+            metrics: card.metrics().collect(),
+            tokenizer: &subject.tokenizer,
+            methods,
+            chunk_len: args.chunk,
+            backend: Arc::clone(&machine.backend),
+        };
+        let methods = evaluation.run(&mut subject.llama, &mut |method, _| {
+            bar.set_message(format!("{} {}", card.name, method.name));
+            bar.inc(1);
+        })?;
+        Ok(TaskResult {
+            task: card,
+            methods,
+        })
     };
-    let results = evaluation.run(&mut subject.llama, &mut |method, _| {
-        bar.set_message(method.name.clone());
-        bar.inc(1);
-    });
+    let results = questions.into_iter().map(&mut one).collect();
     bar.finish_and_clear();
     results
 }
 
-fn warnings(mask: Option<&MaskUnderTest>, haystack: &HaystackIdentity) -> Vec<String> {
-    let mut warnings = mask.map(|mask| mask.warnings.clone()).unwrap_or_default();
-    if !haystack.held_out {
-        warnings.push("the text may have been trained on: its rows name no held-out split".into());
-    }
-    warnings
-}
-
-fn settings(args: &Args, task: &RecallPlan) -> Settings {
+fn settings(args: &Args, plan: &Plan) -> Settings {
     Settings {
-        task: recall::NAME,
-        seed: args.seed,
-        lengths: args.lengths.clone(),
-        depths: (0..args.depths).map(|index| task.depth(index)).collect(),
-        items_per_cell: args.items,
+        seed: plan.seed,
+        lengths: plan.lengths.clone(),
+        depths: plan.depths(),
+        items_per_cell: plan.items_per_cell,
         chunk_len: args.chunk,
     }
 }
@@ -333,7 +366,7 @@ fn machine_identity(machine: &Compute) -> MachineIdentity {
 }
 
 fn print(args: &Args, results: &Results) -> Result<(), AnyFault> {
-    if args.json {
+    if args.report.json {
         output::json(results)?;
         return Ok(());
     }
@@ -343,23 +376,6 @@ fn print(args: &Args, results: &Results) -> Result<(), AnyFault> {
     }
     out.finish()?;
     Ok(())
-}
-
-fn judge(fail_under: Option<f64>, methods: &[MethodResult]) -> Result<(), EvalError> {
-    let judged = methods
-        .iter()
-        .find(|method| method.kind == MethodKind::Mask)
-        .or(methods.first());
-    match (fail_under, judged) {
-        (Some(wanted), Some(method)) if method.summary.exact_match.mean < wanted => {
-            Err(EvalError::Under {
-                method: method.name.clone(),
-                found: method.summary.exact_match.mean,
-                wanted,
-            })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The last component of a path, as results name things: where it lay is nobody's business.

@@ -17,15 +17,27 @@ pub enum EvalError {
         /// The way out.
         remedy: &'static str,
     },
-    /// A length too short for needle and question.
-    #[error(
-        "a length of {length} tokens has no room for text beside the {needed} of needle, question and answer"
-    )]
+    /// A length too short for what the task asks.
+    #[error("a length of {length} tokens is too short for `{task}`, which needs {needed} here")]
     TooShort {
+        /// The task.
+        task: &'static str,
         /// The length asked for, in tokens.
         length: usize,
-        /// Tokens of everything but the text.
+        /// Tokens of the task's smallest prompt with its answer.
         needed: usize,
+    },
+    /// A length that a task cannot fill.
+    #[error("`{task}` cannot fill {length} tokens: it has at most {max} {units}")]
+    TooMany {
+        /// The task.
+        task: &'static str,
+        /// The length asked for, in tokens.
+        length: usize,
+        /// The most that can be drawn.
+        max: usize,
+        /// Of what.
+        units: &'static str,
     },
     /// A length beyond what the model was made for.
     #[error("a length of {length} tokens is beyond the model's max_position_embeddings = {max}")]
@@ -36,7 +48,7 @@ pub enum EvalError {
         max: usize,
     },
     /// Text could not be read or tokenised.
-    #[error("cannot read the text to hide needles in")]
+    #[error("cannot write the prompts")]
     Data(#[from] DataError),
     /// Packed rows could not be read.
     #[error("cannot read the packed rows to hide needles in")]
@@ -106,13 +118,17 @@ pub enum EvalError {
         path: PathBuf,
     },
     /// The score asked for was not reached.
-    #[error("`{method}` answered {found:.4} of the items exactly, below the {wanted} asked for")]
+    #[error("`{method}` has {metric} {found:.4} on `{task}`, below the {wanted} asked for")]
     Under {
         /// The method judged.
         method: String,
-        /// Its share of exact answers.
+        /// The task.
+        task: &'static str,
+        /// The metric that the task is judged by.
+        metric: &'static str,
+        /// Its mean.
         found: f64,
-        /// The share asked for.
+        /// The mean asked for.
         wanted: f64,
     },
 }
@@ -121,7 +137,7 @@ impl Coded for EvalError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoHaystack { .. } => "eval.no_haystack",
-            Self::TooShort { .. } | Self::TooLong { .. } => "eval.lengths",
+            Self::TooShort { .. } | Self::TooLong { .. } | Self::TooMany { .. } => "eval.lengths",
             Self::Data(error) => error.code(),
             Self::Rows(error) => error.code(),
             Self::Zero { .. } => "eval.zero",
@@ -148,7 +164,8 @@ impl Coded for EvalError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::TooShort { needed, .. } => Some(format!("use --lengths above {needed}")),
+            Self::TooShort { needed, .. } => Some(format!("use --lengths of {needed} or more")),
+            Self::TooMany { .. } => Some("use shorter --lengths, or another --task".into()),
             Self::TooLong { max, .. } => Some(format!("use --lengths up to {max}")),
             Self::Data(error) => error.hint(),
             Self::Exists { .. } => Some("name another file with -o, or pass --force".into()),

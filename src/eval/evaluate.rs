@@ -1,16 +1,17 @@
 //! Runs every method on the same items and scores the answers.
 
 use super::error::EvalError;
+use super::item::Item;
 use super::method::Method;
-use super::metric::{exact_match::exact_match, token_accuracy::token_accuracy};
+use super::metric::registry::{Answered, Metric, Scores};
 use super::results::{ItemResult, KvCounts, MethodResult, Timing};
 use super::summary::summarise;
-use super::task::Item;
 use crate::attention::Backend;
+use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use crate::footprint::predict::{HeadMaskCase, Prediction, StreamingShare, predict};
 use crate::footprint::workload::{Convention, Workload};
-use crate::infer::decode::Limits;
+use crate::infer::decode::{Finish, Limits};
 use crate::infer::generate::{Engine, Generation};
 use crate::infer::policy::head_mask::inverse;
 use crate::model::llama::Llama;
@@ -22,8 +23,12 @@ const TOLERANCE: f64 = 1e-9;
 
 /// What is run.
 pub struct Evaluation<'a> {
-    /// Prompts with answers.
+    /// Prompts with answers, all of one task.
     pub items: &'a [Item],
+    /// How answers are scored.
+    pub metrics: Vec<Metric>,
+    /// Turns answers into text for the metrics that read text.
+    pub tokenizer: &'a Tokenizer,
     /// Ways to keep keys and values, each run on all items.
     pub methods: &'a [Method],
     /// Tokens per prefill chunk.
@@ -130,8 +135,7 @@ impl Evaluation<'_> {
             answer: item.answer.clone(),
             output: generation.output.clone(),
             finish: generation.finish,
-            exact_match: exact_match(&generation.output, &item.answer),
-            token_accuracy: token_accuracy(&generation.output, &item.answer),
+            scores: self.scores(item, generation),
             kv: KvCounts {
                 counted,
                 formula,
@@ -144,6 +148,23 @@ impl Evaluation<'_> {
                 decode_ms: generation.decode_ms,
             },
         })
+    }
+
+    fn scores(&self, item: &Item, generation: &Generation) -> Scores<f64> {
+        let output = match (generation.finish, generation.output.split_last()) {
+            (Finish::Stop, Some((_, before))) => before,
+            _ => &generation.output,
+        };
+        let answered = Answered {
+            output,
+            answer: &item.answer,
+            output_text: text_of(self.tokenizer, output),
+            answer_text: text_of(self.tokenizer, &item.answer),
+        };
+        let metrics = self.metrics.iter();
+        metrics
+            .map(|metric| (*metric, metric.score(&answered)))
+            .collect()
     }
 
     fn predicted(
@@ -171,6 +192,22 @@ impl Evaluation<'_> {
             },
         }))
     }
+}
+
+/// The text of `ids`. A model may have rows for ids that its tokenizer lacks: they become the replacement character.
+fn text_of(tokenizer: &Tokenizer, ids: &[i64]) -> String {
+    let ids: Vec<u32> = ids
+        .iter()
+        .map(|id| u32::try_from(*id).unwrap_or(u32::MAX))
+        .collect();
+    let replaced = |id: &u32| {
+        tokenizer
+            .decode(&[*id])
+            .unwrap_or_else(|_| "\u{fffd}".into())
+    };
+    tokenizer
+        .decode(&ids)
+        .unwrap_or_else(|_| ids.iter().map(replaced).collect())
 }
 
 /// One text of 0 and 1 per layer, in checkpoint order.

@@ -1,17 +1,22 @@
 //! Tasks, metrics and results: what a mask costs in answers and saves in memory.
 //!
-//! [`task`] builds prompts with known answers, [`method`] names what is compared, [`evaluate`] runs every method on the
-//! same items, [`metric`] scores them, [`results`] is what is written down, [`table`] what is shown. Start reading at
-//! [`evaluate`].
+//! [`task`] makes prompts with known answers for every place of a [`plan`], [`method`] names what is compared, [`evaluate`]
+//! runs every method on the same items, [`metric`] scores them, [`results`] is what is written down, [`table`] what is
+//! shown. Start reading at [`evaluate`].
 //!
 //! **Invariant:** items depend on the seed, task, length, depth and index alone, so every method sees the same ones.
 
+pub mod ceiling;
+pub mod document;
 pub mod error;
 pub mod evaluate;
 pub mod haystack;
+pub mod item;
 pub mod mask_file;
+pub mod material;
 pub mod method;
 pub mod metric;
+pub mod plan;
 pub mod results;
 pub mod summary;
 pub mod table;

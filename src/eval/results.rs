@@ -1,18 +1,20 @@
-//! What an evaluation writes down: `prulong.eval/1`.
+//! What an evaluation writes down: `prulong.eval/2`.
 //!
 //! **Invariant:** the same settings give the same bytes, but for the `timing` objects.
 
 use super::error::EvalError;
 use super::haystack::HaystackIdentity;
 use super::method::{MethodKind, Streaming};
+use super::metric::registry::Scores;
 use super::summary::Summary;
+use super::task::Card;
 use crate::footprint::predict::Prediction;
 use crate::infer::decode::Finish;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Name and version of the format.
-pub const SCHEMA: &str = "prulong.eval/1";
+pub const SCHEMA: &str = "prulong.eval/2";
 
 /// Everything about one evaluation.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -21,6 +23,15 @@ pub struct Results {
     pub schema: &'static str,
     /// Where the numbers come from.
     pub provenance: Provenance,
+    /// One entry per task, in the order asked for.
+    pub tasks: Vec<TaskResult>,
+}
+
+/// Every method on one task.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TaskResult {
+    /// The task.
+    pub task: Card,
     /// One entry per method, full attention first.
     pub methods: Vec<MethodResult>,
 }
@@ -38,8 +49,8 @@ pub struct Provenance {
     pub model: ModelIdentity,
     /// The mask under test.
     pub mask: Option<MaskIdentity>,
-    /// The text that hides the needles.
-    pub haystack: HaystackIdentity,
+    /// The text that hides the needles; nothing if no task needs one.
+    pub haystack: Option<HaystackIdentity>,
     /// What computed it.
     pub machine: MachineIdentity,
     /// What the reader should know before trusting the numbers.
@@ -49,8 +60,6 @@ pub struct Provenance {
 /// What was asked.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Settings {
-    /// The task's name.
-    pub task: &'static str,
     /// Names every random choice.
     pub seed: u64,
     /// Prompt and answer together, in tokens.
@@ -132,7 +141,7 @@ pub struct ItemResult {
     pub index: usize,
     /// Where the needle really stands, in [0, 1].
     pub depth: f64,
-    /// Tokens from the needle's last one to the prompt's last one.
+    /// Tokens from the last one of what the answer is read from to the prompt's last one.
     pub needle_distance: usize,
     /// Prompt tokens.
     pub prompt_len: usize,
@@ -144,10 +153,8 @@ pub struct ItemResult {
     pub output: Vec<i64>,
     /// Why decoding ended.
     pub finish: Finish,
-    /// 0 or 1.
-    pub exact_match: f64,
-    /// In [0, 1].
-    pub token_accuracy: f64,
+    /// One score per metric of the task, each in [0, 1].
+    pub scores: Scores<f64>,
     /// Keys and values.
     pub kv: KvCounts,
     /// Wall times.
@@ -178,20 +185,21 @@ pub struct Timing {
     pub decode_ms: f64,
 }
 
-impl Results {
-    /// Whether a needle of this length and depth stands in the window of streaming heads, as the question ends.
-    pub fn is_in_window(&self, length: usize, depth_index: usize) -> bool {
-        let window = self.provenance.streaming.map(|of| of.span.window_len());
+impl TaskResult {
+    /// Whether a needle of this length and depth stands among the last `window_len` tokens, as the question ends.
+    pub fn is_in_window(&self, window_len: usize, length: usize, depth_index: usize) -> bool {
         let cells = self
             .methods
             .first()
             .map(|method| method.summary.cells.as_slice());
         cells.unwrap_or_default().iter().any(|cell| {
             let here = cell.length == length && cell.depth_index == depth_index;
-            here && window.is_some_and(|window| cell.min_needle_distance < window)
+            here && cell.min_needle_distance < window_len
         })
     }
+}
 
+impl Results {
     /// Writes indented JSON to `path`, replacing the file at once or not at all.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Means over items: of a method, and of each length and depth.
 
+use super::metric::registry::Scores;
 use super::results::ItemResult;
 use crate::footprint::predict::Prediction;
 use crate::random;
@@ -13,10 +14,8 @@ const NUM_RESAMPLES: usize = 1000;
 pub struct Summary {
     /// Items.
     pub num_items: usize,
-    /// Share of exact answers, with its interval.
-    pub exact_match: Score,
-    /// Mean share of right tokens, with its interval.
-    pub token_accuracy: Score,
+    /// Mean of each metric of the task, with its interval.
+    pub scores: Scores<Score>,
     /// Means of each length and depth, in that order.
     pub cells: Vec<Cell>,
     /// Mean footprint and peak counted from the caches.
@@ -52,7 +51,7 @@ pub struct Score {
 }
 
 /// Means of one length and depth.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Cell {
     /// Length asked for, in tokens.
     pub length: usize,
@@ -62,10 +61,8 @@ pub struct Cell {
     pub num_items: usize,
     /// Nearest needle: tokens from its last one to the prompt's last one.
     pub min_needle_distance: usize,
-    /// Share of exact answers.
-    pub exact_match: f64,
-    /// Mean share of right tokens.
-    pub token_accuracy: f64,
+    /// Mean of each metric of the task.
+    pub scores: Scores<f64>,
 }
 
 /// Averages `items`, all of one method.
@@ -78,8 +75,7 @@ pub fn summarise(items: &[ItemResult]) -> Summary {
     let largest = |pick: fn(&ItemResult) -> u64| items.iter().map(pick).max().unwrap_or(0);
     Summary {
         num_items: items.len(),
-        exact_match: score_of(items, |item| item.exact_match),
-        token_accuracy: score_of(items, |item| item.token_accuracy),
+        scores: by_metric(&all, score),
         cells: cells(items),
         kv_counted: kv(|item| item.kv.counted),
         kv_formula: kv(|item| item.kv.formula),
@@ -109,8 +105,7 @@ fn cells(items: &[ItemResult]) -> Vec<Cell> {
             .map(|item| item.needle_distance)
             .min()
             .unwrap_or(0),
-        exact_match: mean_of(&items, |item| item.exact_match),
-        token_accuracy: mean_of(&items, |item| item.token_accuracy),
+        scores: by_metric(&items, |values| mean(values.iter().copied())),
     };
     groups.into_iter().map(cell).collect()
 }
@@ -133,9 +128,18 @@ pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / count(len)
 }
 
-fn score_of(items: &[ItemResult], pick: impl Fn(&ItemResult) -> f64) -> Score {
-    let values: Vec<f64> = items.iter().map(pick).collect();
-    score(&values)
+/// What `summarise` makes of the scores of all items, for each metric.
+fn by_metric<T>(items: &[&ItemResult], summarise: impl Fn(&[f64]) -> T) -> Scores<T> {
+    let mut values: Scores<Vec<f64>> = Scores::new();
+    for item in items {
+        for (metric, score) in &item.scores {
+            values.entry(*metric).or_default().push(*score);
+        }
+    }
+    values
+        .into_iter()
+        .map(|(metric, values)| (metric, summarise(&values)))
+        .collect()
 }
 
 fn score(values: &[f64]) -> Score {

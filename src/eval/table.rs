@@ -1,8 +1,10 @@
 //! The results as lines of text for a terminal.
 
 use super::method::MethodKind;
-use super::results::{MethodResult, Results};
-use super::summary::{Cell, mean};
+use super::metric::registry::Metric;
+use super::results::{MethodResult, Provenance, Results, TaskResult};
+use super::summary::{Cell, Score, mean};
+use super::task::Card;
 use std::collections::BTreeMap;
 
 /// Methods of one kind: one column.
@@ -11,18 +13,29 @@ struct Column<'a> {
     methods: Vec<&'a MethodResult>,
 }
 
-/// Every line of the report.
+/// Every line of the report: one block per task.
 pub fn lines(results: &Results) -> Vec<String> {
-    let columns = columns(&results.methods);
     let mut lines = heading(results);
-    lines.push(String::new());
-    lines.extend(accuracy(results, &columns));
-    lines.push(String::new());
-    lines.extend(memory(&columns));
+    for task in &results.tasks {
+        let columns = columns(&task.methods);
+        lines.push(String::new());
+        lines.extend(scores(&results.provenance, task, &columns));
+        lines.push(String::new());
+        lines.extend(memory(&columns));
+    }
     for warning in &results.provenance.warnings {
         lines.push(format!("warning: {warning}"));
     }
     lines
+}
+
+/// A chance level in a few characters.
+pub fn chance_text(chance: f64) -> String {
+    if chance == 0.0 || chance >= 0.01 {
+        chance.to_string()
+    } else {
+        format!("{chance:.1e}")
+    }
 }
 
 fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
@@ -52,8 +65,9 @@ fn heading(results: &Results) -> Vec<String> {
             mask.num_retrieval + mask.num_streaming
         )
     });
+    let names: Vec<&str> = results.tasks.iter().map(|of| of.task.name).collect();
     vec![
-        format!("{} on {}{mask}", asked.task, of.model.name),
+        format!("{} on {}{mask}", names.join(", "), of.model.name),
         format!(
             "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
             asked.items_per_cell,
@@ -66,30 +80,38 @@ fn heading(results: &Results) -> Vec<String> {
     ]
 }
 
-fn accuracy(results: &Results, columns: &[Column<'_>]) -> Vec<String> {
+fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
+    let card = &task.task;
+    let titles: Vec<&str> = card.metrics().map(Metric::title).collect();
     let mut lines = vec![
-        "exact answers / right tokens, %".to_owned(),
+        format!(
+            "{}: {}, %; chance level {}",
+            card.name,
+            titles.join(" / "),
+            chance_text(100.0 * card.chance)
+        ),
         row("length", "depth ", columns.iter().map(Column::title)),
     ];
-    let asked = &results.provenance.settings;
+    let window_len = of.streaming.map_or(0, |of| of.span.window_len());
     let mut any_near = false;
-    let depths = &asked.depths;
-    for &length in &asked.lengths {
+    let depths = &of.settings.depths;
+    for &length in &of.settings.lengths {
         for (depth_index, depth) in depths.iter().enumerate() {
             let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
-            let cells = columns.iter().map(|column| column.scores(at));
-            let near = results.is_in_window(length, depth_index);
+            let cells = columns.iter().map(|column| column.scores(card, at));
+            let near = task.is_in_window(window_len, length, depth_index);
             any_near |= near;
             let depth = format!("{depth:.2}{}", if near { "*" } else { " " });
             lines.push(row(&length.to_string(), &depth, cells));
         }
         if depths.len() > 1 {
             let at = |cell: &Cell| cell.length == length;
-            let cells = columns.iter().map(|column| column.scores(at));
+            let cells = columns.iter().map(|column| column.scores(card, at));
             lines.push(row(&length.to_string(), "all ", cells));
         }
     }
-    lines.push(row("all", "all ", columns.iter().map(Column::overall)));
+    let overall = columns.iter().map(|column| column.overall(card.metric));
+    lines.push(row("all", "all ", overall));
     if any_near {
         lines.push("* some needles stand in the window of streaming heads".to_owned());
     }
@@ -148,21 +170,28 @@ impl Column<'_> {
         }
     }
 
-    fn scores(&self, at: impl Fn(&Cell) -> bool) -> String {
+    fn scores(&self, card: &Card, at: impl Fn(&Cell) -> bool) -> String {
         let cells: Vec<&Cell> = self
             .methods
             .iter()
             .flat_map(|method| &method.summary.cells)
             .filter(|cell| at(cell))
             .collect();
-        let exact = mean(cells.iter().map(|cell| cell.exact_match));
-        let tokens = mean(cells.iter().map(|cell| cell.token_accuracy));
-        format!("{:.1} / {:.1}", 100.0 * exact, 100.0 * tokens)
+        let mean_of = |metric| {
+            let scores = cells.iter().filter_map(|cell| cell.scores.get(&metric));
+            let scores: Vec<f64> = scores.copied().collect();
+            format!("{:.1}", 100.0 * mean(scores.into_iter()))
+        };
+        let means: Vec<String> = card.metrics().map(mean_of).collect();
+        means.join(" / ")
     }
 
-    /// Overall exact answers: with the interval of one method, or the range over several.
-    fn overall(&self) -> String {
-        let scores: Vec<_> = self.methods.iter().map(|m| m.summary.exact_match).collect();
+    /// Overall score by `metric`: with the interval of one method, or the range over several.
+    fn overall(&self, metric: Metric) -> String {
+        let scores = self.methods.iter().map(|method| &method.summary.scores);
+        let scores: Vec<Score> = scores
+            .filter_map(|scores| scores.get(&metric).copied())
+            .collect();
         let (low, high) = match scores.as_slice() {
             [one] => (one.low, one.high),
             many => many.iter().fold((1.0_f64, 0.0_f64), |(low, high), score| {

@@ -3,10 +3,13 @@
 use super::evaluate::Evaluation;
 use super::haystack::Haystack;
 use super::haystack::documents::HeldOutDocuments;
+use super::item::Item;
+use super::material::Material;
 use super::method::{MethodKind, MethodPlan, Streaming};
+use super::metric::registry::Metric;
+use super::plan::Plan;
 use super::results::MethodResult;
-use super::task::Item;
-use super::task::recall::RecallPlan;
+use super::task::recall;
 use crate::attention::cpu_flash::CpuFlash;
 use crate::attention::testing::normal;
 use crate::data::generate::fact::{KeyClass, key_class};
@@ -38,8 +41,8 @@ fn haystack(folder: &Path, share: f64) -> Result<HeldOutDocuments, super::error:
     HeldOutDocuments::new(vec![text], share, tokenizer())
 }
 
-fn plan() -> RecallPlan {
-    RecallPlan {
+fn plan() -> Plan {
+    Plan {
         seed: 3,
         lengths: vec![160, 320],
         num_depths: 3,
@@ -47,10 +50,11 @@ fn plan() -> RecallPlan {
     }
 }
 
-fn items(plan: &RecallPlan) -> Vec<Item> {
+fn items(plan: &Plan) -> Vec<Item> {
     let folder = tempfile::tempdir().unwrap();
     let haystack = haystack(folder.path(), 1.0).unwrap();
-    plan.items(&haystack, &tokenizer()).unwrap()
+    let material = Material::new(tokenizer(), Some(&haystack)).unwrap();
+    plan.items(&recall::IN_CODE, &material).unwrap()
 }
 
 fn text_of(ids: &[i64]) -> String {
@@ -80,7 +84,7 @@ fn items_have_their_length_and_hide_one_fact_at_their_depth() {
         );
         let needle = format!("const KEY_{key}: u64 = {answer};\n");
         assert_eq!(text.matches(needle.trim_end()).count(), 1, "{text}");
-        let wanted = plan().depth(item.depth_index);
+        let wanted = plan().depths()[item.depth_index];
         assert!(
             (item.depth - wanted).abs() < 0.35,
             "{} for {wanted}",
@@ -97,12 +101,12 @@ fn items_have_their_length_and_hide_one_fact_at_their_depth() {
 #[test]
 fn items_depend_on_the_seed_and_their_place_alone() {
     let all = items(&plan());
-    let alone = items(&RecallPlan {
+    let alone = items(&Plan {
         lengths: vec![320],
         ..plan()
     });
     assert_eq!(alone[..], all[6..]);
-    let other = items(&RecallPlan { seed: 4, ..plan() });
+    let other = items(&Plan { seed: 4, ..plan() });
     assert!(all.iter().zip(&other).all(|(a, b)| a.prompt != b.prompt));
 }
 
@@ -116,11 +120,12 @@ fn short_documents_are_joined_and_a_lack_of_text_is_an_error() {
     assert!(long.contains(&tokenizer().bos()));
     let code = |share| haystack(folder.path(), share).err().unwrap().code();
     assert_eq!(code(0.0), "eval.no_haystack");
-    let short = RecallPlan {
+    let short = Plan {
         lengths: vec![40],
         ..plan()
     };
-    let error = short.items(&haystack_all, &tokenizer()).unwrap_err();
+    let material = Material::new(tokenizer(), Some(&haystack_all)).unwrap();
+    let error = short.items(&recall::IN_CODE, &material).unwrap_err();
     assert_eq!(error.code(), "eval.lengths");
 }
 
@@ -173,8 +178,11 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
         seed: 0,
     };
     let methods = plan.methods(&llama.config().shape).unwrap();
+    let tokenizer = tokenizer();
     let evaluation = Evaluation {
         items,
+        metrics: vec![Metric::RowF1, Metric::ExactMatch],
+        tokenizer: &tokenizer,
         methods: &methods,
         chunk_len: 32,
         backend: Arc::new(CpuFlash),
@@ -188,7 +196,7 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
 #[test]
 fn every_method_answers_every_item_and_the_model_is_put_back() {
     tch::set_num_threads(1);
-    let items = items(&RecallPlan {
+    let items = items(&Plan {
         lengths: vec![160],
         items_per_cell: 1,
         ..plan()
@@ -209,7 +217,11 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         );
         for result in &results {
             assert_eq!((result.items.len(), result.summary.cells.len()), (3, 3));
-            assert!(result.items.iter().all(|item| !item.output.is_empty()));
+            for item in &result.items {
+                assert!(!item.output.is_empty());
+                let metrics: Vec<Metric> = item.scores.keys().copied().collect();
+                assert_eq!(metrics, [Metric::ExactMatch, Metric::RowF1]);
+            }
         }
         let footprint = |index: usize| results[index].summary.kv_counted.kv_footprint;
         assert_eq!(footprint(0).to_bits(), 1.0_f64.to_bits());
@@ -229,12 +241,15 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
 
 #[test]
 fn lengths_beyond_the_model_are_refused() {
-    let items = items(&RecallPlan {
+    let items = items(&Plan {
         lengths: vec![321],
         ..plan()
     });
+    let tokenizer = tokenizer();
     let evaluation = Evaluation {
         items: &items,
+        metrics: vec![Metric::ExactMatch],
+        tokenizer: &tokenizer,
         methods: &[],
         chunk_len: 32,
         backend: Arc::new(CpuFlash),

@@ -197,13 +197,16 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     let file = std::fs::read(desk.path("results.json")).unwrap();
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
     assert_eq!(printed, file);
-    assert_eq!(printed["schema"], "prulong.eval/1");
+    assert_eq!(printed["schema"], "prulong.eval/2");
     let provenance = &printed["provenance"];
     assert_eq!(provenance["mask"]["num_retrieval"], 2);
     assert_eq!(provenance["streaming"]["rule"], "sliding");
     assert_eq!(provenance["streaming"]["span"]["window_len"], 16);
     assert_eq!(provenance["haystack"]["num_units"], 1);
-    let methods = printed["methods"].as_array().unwrap();
+    let tasks = printed["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0]["task"]["name"], "recall");
+    let methods = tasks[0]["methods"].as_array().unwrap();
     let names: Vec<&str> = methods
         .iter()
         .map(|method| method["name"].as_str().unwrap())
@@ -265,6 +268,7 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
             "eval.fail_under",
         ),
         (&["--lengths", "30"], 2, "eval.lengths"),
+        (&["--task", "json_kv", "--lengths", "30"], 2, "eval.lengths"),
         (&["--lengths", "513"], 2, "eval.lengths"),
         (&["--chunk", "0"], 2, "eval.zero"),
         (&["--all-streaming"], 2, "eval.missing"),
@@ -305,4 +309,105 @@ fn packed_rows_hide_facts_too_and_training_rows_never_do() {
     let (code, _, stderr) = run("packed");
     assert_eq!(code, Some(2), "700 tokens are beyond the model: {stderr}");
     assert_eq!(short("nowhere").0, Some(2));
+}
+
+#[test]
+fn tasks_without_needles_run_side_by_side_and_need_no_text() {
+    let desk = Desk::new();
+    let run = |extra: &[&str]| {
+        let tasks = ["--task", "json_kv,label_map,json_kv,copy_table"];
+        let all = [&tasks[..], &["--lengths", "256", "--mask", "mask"], extra].concat();
+        // Rows that do not exist would be an error if they were opened.
+        desk.eval_over(&[&all[..], &["--data", "nowhere"]].concat())
+    };
+    let (code, stdout, stderr) = run(&["--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let printed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert!(printed["provenance"]["haystack"].is_null());
+    let tasks = printed["tasks"].as_array().unwrap();
+    let found: Vec<(&str, &str)> = tasks
+        .iter()
+        .map(|of| {
+            let task = &of["task"];
+            (
+                task["name"].as_str().unwrap(),
+                task["metric"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("json_kv", "exact_match"),
+            ("label_map", "exact_match"),
+            ("copy_table", "row_f1")
+        ]
+    );
+    for task in tasks {
+        let metric = task["task"]["metric"].as_str().unwrap();
+        for method in task["methods"].as_array().unwrap() {
+            let mean = method["summary"]["scores"][metric]["mean"]
+                .as_f64()
+                .unwrap();
+            assert!((0.0..=1.0).contains(&mean));
+            assert!(method["items"][0]["scores"][metric].is_number());
+        }
+    }
+    let warnings = printed["provenance"]["warnings"].to_string();
+    assert!(warnings.contains("full attention has row_f1 0.00 on `copy_table` at 256 tokens"));
+    let (code, stdout, stderr) = run(&["--fail-under", "0.5"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("`mask` has exact_match 0.0000 on `json_kv`"),
+        "{stderr}"
+    );
+    for part in [
+        "json_kv, label_map, copy_table on model",
+        "label_map: exact answers / right tokens, %; chance level 12.5",
+        "copy_table: row F1 / exact answers / right tokens, %; chance level 0",
+    ] {
+        assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
+    }
+}
+
+#[test]
+fn the_list_shows_every_task_without_a_model() {
+    let run = |args: &[&str]| {
+        let output = cargo_bin_cmd!("prulong").args(args).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, table) = run(&["eval", "--list"]);
+    assert_eq!(code, Some(0));
+    let (code, json) = run(&["eval", "--list", "--json"]);
+    assert_eq!(code, Some(0));
+    let cards: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let names: Vec<&str> = cards
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|card| card["name"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "recall",
+        "recall_prose",
+        "json_kv",
+        "label_map",
+        "copy_table",
+    ];
+    assert_eq!(names, expected);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 1 + names.len());
+    for (name, line) in names.iter().zip(&lines[1..]) {
+        assert!(line.starts_with(name), "{line}");
+    }
+    assert!(
+        lines[3].contains("recall      exact_match  1.5e-5"),
+        "{}",
+        lines[3]
+    );
+    assert_eq!(run(&["eval"]).0, Some(2));
+    assert_eq!(run(&["eval", "--model", "m", "--task", "recal"]).0, Some(2));
 }

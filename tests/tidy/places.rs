@@ -10,8 +10,8 @@ const CHECKED_PATHS: [&str; 5] = ["src/", "kernels/", "configs/", "tests/", "ben
 /// Folders of one thing per file, and the files one of which must name each of them.
 const REGISTRIES: [(&str, &[&str]); 4] = [
     ("src/cli", &["src/cli/program.rs"]),
-    ("src/eval/metric", &["src/eval/evaluate.rs"]),
-    ("src/eval/task", &["src/cli/eval.rs"]),
+    ("src/eval/metric", &["src/eval/metric/registry.rs"]),
+    ("src/eval/task", &["src/eval/task/registry.rs"]),
     (
         "src/infer/policy",
         &["src/eval/method.rs", "src/infer/policy/evicting.rs"],

@@ -80,7 +80,7 @@ impl Mapping {
 }
 
 /// Every mapping's line `num_rounds` times, each round in an order of its own.
-pub fn shots(rng: &mut ChaCha8Rng, mappings: &[Mapping], num_rounds: usize) -> String {
+fn shots(rng: &mut ChaCha8Rng, mappings: &[Mapping], num_rounds: usize) -> String {
     draw_rounds(rng, mappings.len(), mappings.len() * num_rounds)
         .into_iter()
         .map(|index| mappings[index].line())

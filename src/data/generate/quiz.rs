@@ -84,7 +84,7 @@ impl<D: DrawQuiz> Generate for Quizzes<D> {
 }
 
 /// Draws `num` indices below `bound` in rounds: none comes again before all have come.
-pub(super) fn draw_rounds(rng: &mut ChaCha8Rng, bound: usize, num: usize) -> Vec<usize> {
+pub fn draw_rounds(rng: &mut ChaCha8Rng, bound: usize, num: usize) -> Vec<usize> {
     let mut drawn = Vec::with_capacity(num + bound);
     while drawn.len() < num {
         let mut round: Vec<usize> = (0..bound).collect();

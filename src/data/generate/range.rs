@@ -52,7 +52,7 @@ impl CountRange {
 ///
 /// # Panics
 /// If `bound` is zero.
-pub(super) fn index_below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
+pub fn index_below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     usize::try_from(below(rng, bound as u64)).unwrap_or(bound - 1)
 }
 

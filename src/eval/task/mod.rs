@@ -1,22 +1,90 @@
-//! Tasks: prompts with known answers, one file per task.
+//! Tasks: prompts with known answers, one file per task. Start reading at [`Task`]; [`registry`] lists them all.
+//!
+//! **Invariant:** an item depends on its task, its place and the haystack alone, never on which other items are made.
 
+use super::error::EvalError;
+use super::item::Item;
+use super::material::Material;
+use super::metric::registry::Metric;
+use super::plan::Place;
+
+pub mod copy_table;
+pub mod json_kv;
+pub mod label_map;
 pub mod recall;
+pub mod registry;
 
-/// One prompt with its answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// Length asked for: prompt and answer together, in tokens.
-    pub length: usize,
-    /// Place in the depth grid.
-    pub depth_index: usize,
-    /// Place within its cell.
-    pub index: usize,
-    /// Where the needle really stands, as a share of the text around it.
-    pub depth: f64,
-    /// Tokens from the needle's last one to the prompt's last one.
-    pub needle_distance: usize,
-    /// Token ids of the prompt, begin token included.
-    pub prompt: Vec<i64>,
-    /// Token ids of the answer.
-    pub answer: Vec<i64>,
+#[cfg(test)]
+mod tests;
+
+/// Makes prompts with known answers.
+pub trait Task: std::fmt::Debug + Send + Sync {
+    /// What the user should know about it.
+    fn card(&self) -> Card;
+
+    /// Makes the item of `place`.
+    ///
+    /// # Errors
+    /// [`EvalError::TooShort`] or [`EvalError::TooMany`] for a length that the task cannot fill, [`EvalError::Data`] or
+    /// [`EvalError::Rows`] if text cannot be read or tokenised, [`EvalError::NoHaystack`] if it needs one and has none.
+    fn item(&self, material: &Material<'_>, place: &Place) -> Result<Item, EvalError>;
+}
+
+/// What the user should know about a task.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Card {
+    /// Its name on the command line and in results.
+    pub name: &'static str,
+    /// What it asks, in one sentence without a period.
+    pub about: &'static str,
+    /// What it measures.
+    pub category: Category,
+    /// The score it is judged by.
+    pub metric: Metric,
+    /// Other scores that are reported.
+    pub also: &'static [Metric],
+    /// Expected score, in [0, 1], of a guess that knows the answer's form and nothing of the prompt.
+    pub chance: f64,
+    /// What it cannot do without.
+    pub needs: Needs,
+}
+
+impl Card {
+    /// Every score that is reported, the one it is judged by first.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric> + use<> {
+        std::iter::once(self.metric).chain(self.also.iter().copied())
+    }
+}
+
+/// What a task measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    /// One thing among many must be found and repeated.
+    Recall,
+    /// A mapping must be learnt from examples in the prompt.
+    InContext,
+    /// Everything that matches must be copied.
+    Extraction,
+}
+
+impl Category {
+    /// Its word in tables and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::InContext => "in-context",
+            Self::Extraction => "extraction",
+        }
+    }
+}
+
+/// What a task cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Needs {
+    /// Nothing: its documents are drawn at random.
+    Nothing,
+    /// Text to hide needles in.
+    Haystack,
 }

@@ -1,0 +1,54 @@
+//! One prompt with its answer.
+
+use super::plan::Place;
+
+/// One prompt with its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Length asked for: prompt and answer together take as many tokens, or up to one unit of the task fewer.
+    pub length: usize,
+    /// Place in the depth grid.
+    pub depth_index: usize,
+    /// Place within its cell.
+    pub index: usize,
+    /// Where the needle really stands, as a share of the text around it.
+    pub depth: f64,
+    /// Tokens from the last one of what the answer is read from to the prompt's last one.
+    pub needle_distance: usize,
+    /// Token ids of the prompt, begin token included.
+    pub prompt: Vec<i64>,
+    /// Token ids of the answer.
+    pub answer: Vec<i64>,
+}
+
+/// What a task fills a place with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filling {
+    /// See [`Item::depth`].
+    pub depth: f64,
+    /// See [`Item::needle_distance`].
+    pub needle_distance: usize,
+    /// Prompt, begin token included.
+    pub prompt: Vec<u32>,
+    /// Answer.
+    pub answer: Vec<u32>,
+}
+
+impl Filling {
+    /// The item at `place`.
+    pub fn at(self, place: &Place) -> Item {
+        Item {
+            length: place.length,
+            depth_index: place.depth_index,
+            index: place.index,
+            depth: self.depth,
+            needle_distance: self.needle_distance,
+            prompt: ids(&self.prompt),
+            answer: ids(&self.answer),
+        }
+    }
+}
+
+fn ids(tokens: &[u32]) -> Vec<i64> {
+    tokens.iter().map(|id| i64::from(*id)).collect()
+}
