@@ -1,17 +1,18 @@
 //! `prulong eval`.
 
 use super::compute::{Compute, ComputeArgs};
+use super::eval_methods::MethodArgs;
 use super::eval_tasks::{self, Questions};
 use super::output::{self, Output};
 use super::text_args::TextArgs;
 use crate::data::tokenizer::Tokenizer;
+use crate::eval::brief;
 use crate::eval::ceiling;
 use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
 use crate::eval::haystack::Haystack;
-use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
 use crate::eval::material::Material;
-use crate::eval::method::{Method, MethodPlan, Streaming};
+use crate::eval::method::Method;
 use crate::eval::plan::Plan;
 use crate::eval::results::{
     MachineIdentity, ModelIdentity, Provenance, Results, SCHEMA, Settings, TaskResult,
@@ -23,7 +24,6 @@ use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
 use crate::model::weights::Weights;
-use crate::span::{Span, StreamingRule};
 use crate::torch::device;
 use crate::torch::{abi, threads};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -70,20 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "TOKENS", default_value_t = 256)]
     chunk: usize,
 
-    /// Mask to test: a `head_mask.safetensors`, or the folder that holds it.
-    #[arg(long, value_name = "PATH")]
-    mask: Option<PathBuf>,
-
-    /// Also run that many random masks with as many retrieval heads as the mask has.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "mask")]
-    random_masks: usize,
-
-    /// Also run with every head streaming.
-    #[arg(long)]
-    all_streaming: bool,
-
     #[command(flatten)]
-    streaming: StreamingArgs,
+    methods: MethodArgs,
 
     #[command(flatten)]
     text: TextArgs,
@@ -98,8 +86,8 @@ pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
 
-    /// Exit with 1 if the score of any task, by the metric it is judged by, is below this share: the score of the mask if
-    /// there is one, else of full attention.
+    /// Exit with 1 if the score of any task, by the metric it is judged by, is below this share: the lowest score of a
+    /// mask if there is one, else of full attention.
     #[arg(long, value_name = "SHARE")]
     fail_under: Option<f64>,
 }
@@ -107,6 +95,10 @@ pub struct Args {
 /// Where results go.
 #[derive(clap::Args, Debug)]
 struct ReportArgs {
+    /// Print one row per method, without depths, formulas and times.
+    #[arg(long, conflicts_with = "json")]
+    brief: bool,
+
     /// Print the results, or the list, as JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -118,42 +110,6 @@ struct ReportArgs {
     /// Replace the output file if it exists.
     #[arg(long, requires = "output")]
     force: bool,
-}
-
-/// How streaming heads stream.
-#[derive(clap::Args, Debug)]
-struct StreamingArgs {
-    /// What a streaming head sees of a chunk; the mask file's rule, else `sliding`, unless named.
-    #[arg(long, value_enum)]
-    rule: Option<RuleName>,
-
-    /// Leading tokens a streaming head always sees; the mask file's unless named.
-    #[arg(long, value_name = "TOKENS")]
-    sink: Option<usize>,
-
-    /// Most recent tokens a streaming head sees, the query's own included; the mask file's unless named.
-    #[arg(long, value_name = "TOKENS")]
-    window: Option<usize>,
-}
-
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum RuleName {
-    /// Sink and the most recent tokens, token-exact; the result does not depend on the chunk.
-    Sliding,
-    /// Sink and window from before the chunk, then the whole chunk: what the published numbers use.
-    DuoChunk,
-    /// Dense prefill, one cut at its end, then everything is kept.
-    FrozenPrompt,
-}
-
-impl From<RuleName> for StreamingRule {
-    fn from(name: RuleName) -> Self {
-        match name {
-            RuleName::Sliding => Self::Sliding,
-            RuleName::DuoChunk => Self::DuoChunk,
-            RuleName::FrozenPrompt => Self::FrozenPrompt,
-        }
-    }
 }
 
 /// A model on its machine.
@@ -180,8 +136,8 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let machine = args.compute.choose()?;
     let config = ModelConfig::load(model)?;
     let weights_sha256 = Weights::open(model, &config)?.base_sha256(&config)?;
-    let mask = mask_under_test(&args, &config, &weights_sha256)?;
-    let method_plan = method_plan(&args, mask.as_ref())?;
+    let masks = args.methods.masks(&config, &weights_sha256)?;
+    let method_plan = args.methods.plan(&masks, args.seed)?;
     let methods = method_plan.methods(&config.shape)?;
     let mut subject = Subject::load(model, weights_sha256, &machine)?;
     let haystack = haystack(&args, &subject.tokenizer)?;
@@ -190,9 +146,11 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let questions = eval_tasks::questions(&args.tasks, &plan, &material)?;
     let tasks = evaluate(&args, &machine, &mut subject, &methods, questions)?;
     let haystack = haystack.map(|haystack| haystack.identity());
-    let mut warnings = mask
-        .as_ref()
-        .map_or_else(Vec::new, |mask| mask.warnings.clone());
+    let mut warnings: Vec<String> = masks
+        .iter()
+        .flat_map(|mask| mask.warnings.clone())
+        .collect();
+    warnings.dedup();
     if haystack.as_ref().is_some_and(|haystack| !haystack.held_out) {
         warnings.push("the text may have been trained on: its rows name no held-out split".into());
     }
@@ -204,7 +162,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
             settings: settings(&args, &plan),
             streaming: method_plan.streaming,
             model: subject.identity,
-            mask: mask.map(|mask| mask.identity),
+            masks: masks.into_iter().map(|mask| mask.identity).collect(),
             haystack,
             machine: machine_identity(&machine),
             warnings,
@@ -252,40 +210,6 @@ impl Subject {
             llama,
         })
     }
-}
-
-fn mask_under_test(
-    args: &Args,
-    config: &ModelConfig,
-    weights_sha256: &str,
-) -> Result<Option<MaskUnderTest>, AnyFault> {
-    let overrides = Overrides {
-        sink_len: args.streaming.sink,
-        window_len: args.streaming.window,
-        rule: args.streaming.rule.map(StreamingRule::from),
-    };
-    let load =
-        |path: &PathBuf| mask_file::load(path, &arch_facts(config), weights_sha256, overrides);
-    args.mask.as_ref().map(load).transpose()
-}
-
-fn method_plan(args: &Args, mask: Option<&MaskUnderTest>) -> Result<MethodPlan, AnyFault> {
-    let StreamingArgs { rule, sink, window } = &args.streaming;
-    let streaming = match (mask, sink, window) {
-        (Some(mask), ..) => Some(mask.streaming),
-        (None, Some(sink), Some(window)) => Some(Streaming {
-            span: Span::new(*sink, *window, 1)?,
-            rule: rule.map_or(StreamingRule::Sliding, StreamingRule::from),
-        }),
-        _ => None,
-    };
-    Ok(MethodPlan {
-        mask: mask.map(|mask| mask.mask.clone()),
-        num_random: args.random_masks,
-        all_streaming: args.all_streaming,
-        streaming,
-        seed: args.seed,
-    })
 }
 
 fn plan(args: &Args) -> Plan {
@@ -371,7 +295,12 @@ fn print(args: &Args, results: &Results) -> Result<(), AnyFault> {
         return Ok(());
     }
     let mut out = Output::stdout();
-    for line in table::lines(results) {
+    let lines = if args.report.brief {
+        brief::lines(results)
+    } else {
+        table::lines(results)
+    };
+    for line in lines {
         out.line(line)?;
     }
     out.finish()?;

@@ -6,7 +6,7 @@ use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::method::MethodKind;
 use crate::eval::plan::Plan;
-use crate::eval::results::TaskResult;
+use crate::eval::results::{MethodResult, TaskResult};
 use crate::eval::table::chance_text;
 use crate::eval::task::registry::{ALL, find};
 use crate::eval::task::{Card, Needs, Task};
@@ -53,13 +53,18 @@ pub(super) fn judge(fail_under: Option<f64>, tasks: &[TaskResult]) -> Result<(),
         return Ok(());
     };
     for TaskResult { task, methods } in tasks {
-        let judged = methods
+        let score = |method: &MethodResult| {
+            let score = method.summary.scores.get(&task.metric);
+            score.map_or(0.0, |score| score.mean)
+        };
+        let masks = methods
             .iter()
-            .find(|method| method.kind == MethodKind::Mask)
+            .filter(|method| method.kind == MethodKind::Mask);
+        let judged = masks
+            .min_by(|a, b| score(a).total_cmp(&score(b)))
             .or(methods.first());
         let Some(method) = judged else { continue };
-        let score = method.summary.scores.get(&task.metric);
-        let found = score.map_or(0.0, |score| score.mean);
+        let found = score(method);
         if found < wanted {
             return Err(EvalError::Under {
                 method: method.name.clone(),

@@ -21,6 +21,7 @@ pub mod data_inspect;
 pub mod data_stats;
 pub mod doctor;
 pub mod eval;
+mod eval_methods;
 mod eval_tasks;
 pub mod export_mask;
 mod export_report;

@@ -69,6 +69,14 @@ pub enum EvalError {
         /// The way out.
         remedy: &'static str,
     },
+    /// Masks that stream differently, which one run does not do.
+    #[error("the masks stream differently: {first}, and {other}")]
+    Streaming {
+        /// Rule, sink and window of the first mask.
+        first: String,
+        /// Those of another one.
+        other: String,
+    },
     /// The mask was made for a model of another layout.
     #[error(
         "the mask covers {mask_layers} x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}"
@@ -142,6 +150,7 @@ impl Coded for EvalError {
             Self::Rows(error) => error.code(),
             Self::Zero { .. } => "eval.zero",
             Self::Missing { .. } => "eval.missing",
+            Self::Streaming { .. } => "eval.streaming",
             Self::Mask { .. } => "mask.shape",
             Self::Footprint { .. } => "eval.footprint",
             Self::ReadMask { .. } => "mask.read",
@@ -176,6 +185,7 @@ impl Coded for EvalError {
             Self::ReadMask { .. } => {
                 Some("pass the head_mask.safetensors that `prulong export-mask` wrote".into())
             }
+            Self::Streaming { .. } => Some("say how with --rule, --sink and --window".into()),
             Self::Mask { .. } => Some("pass the mask that was trained for this model".into()),
             Self::Footprint { .. } => Some("this is a defect of prulong; please report it".into()),
             _ => None,

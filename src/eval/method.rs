@@ -8,6 +8,7 @@ use crate::mask::head_mask::{HeadKind, HeadMask};
 use crate::random;
 use crate::shape::AttentionShape;
 use crate::span::{Span, StreamingRule};
+use std::collections::BTreeSet;
 
 /// Sink and window of streaming heads, and the rule that applies them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -16,6 +17,17 @@ pub struct Streaming {
     pub span: Span,
     /// What a streaming head sees of a chunk.
     pub rule: StreamingRule,
+}
+
+impl std::fmt::Display for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sink, window) = (self.span.sink_len(), self.span.window_len());
+        write!(
+            f,
+            "{} with sink {sink} and window {window}",
+            self.rule.name()
+        )
+    }
 }
 
 /// Methods of one kind share a column in tables.
@@ -37,7 +49,7 @@ pub enum MethodKind {
 pub struct Method {
     /// Its kind.
     pub kind: MethodKind,
-    /// Unique name: the kind, numbered for random masks.
+    /// Unique name: the kind, numbered where there are several; random masks of several sizes have theirs in it.
     pub name: String,
     /// The mask and how its streaming heads stream; nothing for full attention.
     pub mask: Option<(HeadMask, Streaming)>,
@@ -46,9 +58,9 @@ pub struct Method {
 /// Which methods to compare with full attention.
 #[derive(Debug, Clone, Default)]
 pub struct MethodPlan {
-    /// The mask under test.
-    pub mask: Option<HeadMask>,
-    /// Random masks of the same size.
+    /// The masks under test.
+    pub masks: Vec<HeadMask>,
+    /// Random masks of each size among them.
     pub num_random: usize,
     /// Whether to run all heads streaming.
     pub all_streaming: bool,
@@ -115,27 +127,17 @@ impl MethodPlan {
     /// streaming heads without sink and window.
     pub fn methods(&self, shape: &AttentionShape) -> Result<Vec<Method>, EvalError> {
         let mut methods = vec![Method::full()];
-        if let Some(mask) = &self.mask {
+        for (index, mask) in self.masks.iter().enumerate() {
             check(mask, shape)?;
             let kind = MethodKind::Mask;
-            methods.push(Method::masked(
-                kind,
-                kind.name().into(),
-                mask.clone(),
-                self.streaming("--mask")?,
-            ));
+            let name = match self.masks.len() {
+                1 => kind.name().to_owned(),
+                _ => format!("{}-{}", kind.name(), index + 1),
+            };
+            let streaming = self.streaming("--mask")?;
+            methods.push(Method::masked(kind, name, mask.clone(), streaming));
         }
-        for number in 1..=self.num_random {
-            let mask = self.random_mask(shape, number)?;
-            let kind = MethodKind::Random;
-            let name = format!("{}-{number}", kind.name());
-            methods.push(Method::masked(
-                kind,
-                name,
-                mask,
-                self.streaming("--random-masks")?,
-            ));
-        }
+        methods.extend(self.random(shape)?);
         if self.all_streaming {
             let kind = MethodKind::AllStreaming;
             let (layers, heads) = (shape.num_layers, shape.num_kv_heads);
@@ -154,21 +156,43 @@ impl MethodPlan {
         })
     }
 
-    fn random_mask(&self, shape: &AttentionShape, number: usize) -> Result<HeadMask, EvalError> {
-        let needs_size = || EvalError::Missing {
-            setting: "--random-masks",
-            missing: "a mask whose size to copy",
-            remedy: "pass --mask",
-        };
-        let size = self.mask.as_ref().map(HeadMask::num_retrieval);
-        let size = size.ok_or_else(needs_size)?;
+    /// Random masks of every size, the largest first.
+    fn random(&self, shape: &AttentionShape) -> Result<Vec<Method>, EvalError> {
+        const SETTING: &str = "--random-masks";
+        let sizes: BTreeSet<usize> = self.masks.iter().map(HeadMask::num_retrieval).collect();
+        if self.num_random > 0 && sizes.is_empty() {
+            return Err(EvalError::Missing {
+                setting: SETTING,
+                missing: "a mask whose size to copy",
+                remedy: "pass --mask",
+            });
+        }
+        let kind = MethodKind::Random;
+        let mut methods = Vec::new();
+        for &size in sizes.iter().rev() {
+            for number in 1..=self.num_random {
+                let name = match sizes.len() {
+                    1 => format!("{}-{number}", kind.name()),
+                    _ => format!("{}-{size}-{number}", kind.name()),
+                };
+                let mask = self.random_mask(shape, size, number);
+                let streaming = self.streaming(SETTING)?;
+                methods.push(Method::masked(kind, name, mask, streaming));
+            }
+        }
+        Ok(methods)
+    }
+
+    /// The first `size` heads of a random order that depends on the seed and `number`.
+    fn random_mask(&self, shape: &AttentionShape, size: usize, number: usize) -> HeadMask {
         let at = [self.seed, number as u64];
         let order = random::permutation("eval random mask", &at, shape.num_gates());
         let mut flags = vec![false; shape.num_gates()];
-        for head in &order[..size] {
+        for head in order.iter().take(size) {
             flags[*head] = true;
         }
-        HeadMask::new(shape.num_layers, shape.num_kv_heads, flags).ok_or_else(needs_size)
+        HeadMask::new(shape.num_layers, shape.num_kv_heads, flags)
+            .unwrap_or_else(|| unreachable!("a flag per gate"))
     }
 }
 
@@ -200,7 +224,7 @@ mod tests {
     fn plan(num_retrieval: usize) -> MethodPlan {
         let flags = (0..16).map(|head| head < num_retrieval).collect();
         MethodPlan {
-            mask: HeadMask::new(4, 4, flags),
+            masks: HeadMask::new(4, 4, flags).into_iter().collect(),
             num_random: 5,
             all_streaming: true,
             streaming: Some(Streaming {
@@ -228,6 +252,34 @@ mod tests {
     }
 
     #[test]
+    fn several_masks_are_numbered_and_every_size_has_its_random_masks() {
+        let masks = [5, 3, 5].map(|size| plan(size).masks.remove(0));
+        let several = MethodPlan {
+            masks: masks.to_vec(),
+            num_random: 2,
+            ..plan(5)
+        };
+        let methods = several.methods(&SHAPE).unwrap();
+        let sizes: Vec<(&str, usize)> = methods
+            .iter()
+            .map(|method| (method.name.as_str(), 16 - method.num_streaming()))
+            .collect();
+        let expected = [
+            ("full", 16),
+            ("mask-1", 5),
+            ("mask-2", 3),
+            ("mask-3", 5),
+            ("random-5-1", 5),
+            ("random-5-2", 5),
+            ("random-3-1", 3),
+            ("random-3-2", 3),
+            ("all-streaming", 0),
+        ];
+        assert_eq!(sizes, expected);
+        assert_eq!(methods[4].mask, plan(5).methods(&SHAPE).unwrap()[2].mask);
+    }
+
+    #[test]
     fn plans_that_lack_something_are_refused() {
         let code = |plan: MethodPlan| plan.methods(&SHAPE).unwrap_err().code();
         let lacks_span = MethodPlan {
@@ -236,12 +288,12 @@ mod tests {
         };
         assert_eq!(code(lacks_span), "eval.missing");
         let lacks_mask = MethodPlan {
-            mask: None,
+            masks: Vec::new(),
             ..plan(5)
         };
         assert_eq!(code(lacks_mask), "eval.missing");
         let foreign = MethodPlan {
-            mask: HeadMask::new(2, 8, vec![true; 16]),
+            masks: HeadMask::new(2, 8, vec![true; 16]).into_iter().collect(),
             ..plan(5)
         };
         assert_eq!(code(foreign), "mask.shape");

@@ -47,8 +47,8 @@ pub struct Provenance {
     pub streaming: Option<Streaming>,
     /// The model.
     pub model: ModelIdentity,
-    /// The mask under test.
-    pub mask: Option<MaskIdentity>,
+    /// The masks under test, in the order of their methods.
+    pub masks: Vec<MaskIdentity>,
     /// The text that hides the needles; nothing if no task needs one.
     pub haystack: Option<HaystackIdentity>,
     /// What computed it.
@@ -183,6 +183,14 @@ pub struct Timing {
     pub prefill_ms: f64,
     /// Decoding, all tokens.
     pub decode_ms: f64,
+}
+
+impl MethodResult {
+    /// Retrieval heads of its mask; nothing for full attention.
+    pub fn num_retrieval(&self) -> Option<usize> {
+        let layers = self.retrieval_mask.as_ref()?.iter();
+        Some(layers.map(|layer| layer.matches('1').count()).sum())
+    }
 }
 
 impl TaskResult {

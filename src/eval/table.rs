@@ -2,14 +2,16 @@
 
 use super::method::MethodKind;
 use super::metric::registry::Metric;
-use super::results::{MethodResult, Provenance, Results, TaskResult};
+use super::results::{MaskIdentity, MethodResult, Provenance, Results, TaskResult};
 use super::summary::{Cell, Score, mean};
 use super::task::Card;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Methods of one kind: one column.
-struct Column<'a> {
+/// Methods of one kind that keep as many retrieval heads: one column.
+pub(super) struct Column<'a> {
     kind: MethodKind,
+    num_retrieval: Option<usize>,
     methods: Vec<&'a MethodResult>,
 }
 
@@ -38,36 +40,40 @@ pub fn chance_text(chance: f64) -> String {
     }
 }
 
-fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
-    let mut by_kind: BTreeMap<MethodKind, Vec<&MethodResult>> = BTreeMap::new();
+/// Groups methods by kind and number of retrieval heads, more heads first.
+pub(super) fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
+    let mut groups: BTreeMap<(MethodKind, Option<Reverse<usize>>), Vec<&MethodResult>> =
+        BTreeMap::new();
     for method in methods {
-        by_kind.entry(method.kind).or_default().push(method);
+        let size = method.num_retrieval().map(Reverse);
+        groups.entry((method.kind, size)).or_default().push(method);
     }
-    let column = |(kind, methods)| Column { kind, methods };
-    by_kind.into_iter().map(column).collect()
+    let column = |((kind, size), methods): ((_, Option<Reverse<usize>>), _)| Column {
+        kind,
+        num_retrieval: size.map(|Reverse(size)| size),
+        methods,
+    };
+    groups.into_iter().map(column).collect()
 }
 
 fn heading(results: &Results) -> Vec<String> {
     let of = &results.provenance;
     let asked = &of.settings;
-    let streaming = of.streaming.map_or(String::new(), |streaming| {
-        format!(
-            ", {} with sink {} and window {}",
-            streaming.rule.name(),
-            streaming.span.sink_len(),
-            streaming.span.window_len()
-        )
-    });
-    let mask = of.mask.as_ref().map_or(String::new(), |mask| {
-        format!(
-            ", mask {} of {} retrieval heads",
-            mask.num_retrieval,
-            mask.num_retrieval + mask.num_streaming
-        )
-    });
+    let streaming = of
+        .streaming
+        .map_or(String::new(), |streaming| format!(", {streaming}"));
+    let size = |mask: &MaskIdentity| {
+        let kept = mask.num_retrieval;
+        (Reverse(kept), kept + mask.num_streaming)
+    };
+    let sizes: BTreeSet<_> = of.masks.iter().map(size).collect();
+    let masks = sizes
+        .into_iter()
+        .map(|(Reverse(kept), all)| format!(", mask {kept} of {all} retrieval heads"));
+    let masks = masks.collect::<Vec<_>>().concat();
     let names: Vec<&str> = results.tasks.iter().map(|of| of.task.name).collect();
     vec![
-        format!("{} on {}{mask}", names.join(", "), of.model.name),
+        format!("{} on {}{masks}", names.join(", "), of.model.name),
         format!(
             "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
             asked.items_per_cell,
@@ -138,17 +144,14 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
         cells(title.map(str::to_owned))
     )];
     for column in columns {
-        let mean_of =
-            |pick: fn(&MethodResult) -> f64| mean(column.methods.iter().map(|method| pick(method)));
-        let of = |pick: fn(&MethodResult) -> f64| format!("{:.6}", mean_of(pick));
-        let ms = |pick: fn(&MethodResult) -> f64| format!("{:.1}", mean_of(pick));
-        let bytes = column.methods.iter().map(|m| m.summary.kv_peak_bytes).max();
+        let of = |pick: fn(&MethodResult) -> f64| format!("{:.6}", column.mean_of(pick));
+        let ms = |pick: fn(&MethodResult) -> f64| format!("{:.1}", column.mean_of(pick));
         let values = [
             of(|method| method.summary.kv_counted.kv_footprint),
             of(|method| method.summary.kv_formula.kv_footprint),
             of(|method| method.summary.kv_counted.kv_peak),
             of(|method| method.summary.kv_formula.kv_peak),
-            bytes_text(bytes.unwrap_or(0)),
+            bytes_text(column.peak_bytes()),
             ms(|method| method.summary.timing.prefill_ms),
             ms(|method| method.summary.timing.decode_ms_per_token),
         ];
@@ -163,11 +166,41 @@ fn row(length: &str, depth: &str, cells: impl Iterator<Item = String>) -> String
 }
 
 impl Column<'_> {
-    fn title(&self) -> String {
+    /// The kind, the size of its masks, and their number if there are several.
+    pub(super) fn title(&self) -> String {
+        let name = self.kind.name();
+        let sized = match (self.kind, self.num_retrieval) {
+            (MethodKind::Mask | MethodKind::Random, Some(kept)) => format!("{name} {kept}"),
+            _ => name.to_owned(),
+        };
         match self.methods.len() {
-            1 => self.kind.name().to_owned(),
-            count => format!("{} x{count}", self.kind.name()),
+            1 => sized,
+            count => format!("{sized} x{count}"),
         }
+    }
+
+    pub(super) fn num_methods(&self) -> usize {
+        self.methods.len()
+    }
+
+    pub(super) fn mean_of(&self, pick: fn(&MethodResult) -> f64) -> f64 {
+        mean(self.methods.iter().map(|method| pick(method)))
+    }
+
+    /// Largest peak of any item of any of its methods.
+    pub(super) fn peak_bytes(&self) -> u64 {
+        let peaks = self.methods.iter().map(|m| m.summary.kv_peak_bytes);
+        peaks.max().unwrap_or(0)
+    }
+
+    /// Mean score by `metric` at one length.
+    pub(super) fn at_length(&self, metric: Metric, length: usize) -> f64 {
+        let cells = self.methods.iter().flat_map(|m| &m.summary.cells);
+        let cells = cells.filter(|cell| cell.length == length);
+        let scores: Vec<f64> = cells
+            .filter_map(|cell| cell.scores.get(&metric).copied())
+            .collect();
+        mean(scores.into_iter())
     }
 
     fn scores(&self, card: &Card, at: impl Fn(&Cell) -> bool) -> String {
@@ -187,7 +220,7 @@ impl Column<'_> {
     }
 
     /// Overall score by `metric`: with the interval of one method, or the range over several.
-    fn overall(&self, metric: Metric) -> String {
+    pub(super) fn overall(&self, metric: Metric) -> String {
         let scores = self.methods.iter().map(|method| &method.summary.scores);
         let scores: Vec<Score> = scores
             .filter_map(|scores| scores.get(&metric).copied())
@@ -208,8 +241,9 @@ impl Column<'_> {
     }
 }
 
+/// Bytes for a reader.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn bytes_text(bytes: u64) -> String {
+pub(super) fn bytes_text(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {

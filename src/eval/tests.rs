@@ -168,7 +168,9 @@ fn model() -> Llama {
 
 fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {
     let plan = MethodPlan {
-        mask: HeadMask::new(2, 2, vec![false, true, true, false]),
+        masks: HeadMask::new(2, 2, vec![false, true, true, false])
+            .into_iter()
+            .collect(),
         num_random: 2,
         all_streaming: true,
         streaming: Some(Streaming {

@@ -89,8 +89,10 @@ impl Desk {
         }
         .write(&desk.path("model"))
         .unwrap();
-        desk.write_mask("mask", &llama);
-        desk.write_mask("foreign", &model(3));
+        desk.write_mask("mask", &llama, (2, 16));
+        desk.write_mask("small", &llama, (1, 16));
+        desk.write_mask("wide", &llama, (2, 32));
+        desk.write_mask("foreign", &model(3), (2, 16));
         let line = |i| format!("    let x{i} = compute({i});\n");
         let text: String = (0..2000).map(line).collect();
         std::fs::create_dir(desk.path("text")).unwrap();
@@ -102,7 +104,7 @@ impl Desk {
         self.folder.path().join(name)
     }
 
-    fn write_mask(&self, name: &str, llama: &Llama) {
+    fn write_mask(&self, name: &str, llama: &Llama, (num_retrieval, window_len): (usize, usize)) {
         let config = llama.config();
         let provenance = Provenance {
             arch: arch_facts(config),
@@ -110,7 +112,7 @@ impl Desk {
             base_model_revision: None,
             base_weights_sha256: None,
             weights_modified: false,
-            deploy_span: Span::new(4, 16, 1).unwrap(),
+            deploy_span: Span::new(4, window_len, 1).unwrap(),
             train_span: Span::new(4, 16, 1).unwrap(),
             seq_len: 128,
             num_steps: 10,
@@ -126,7 +128,7 @@ impl Desk {
             log_alpha: &log_alpha,
             num_steps: 10,
         };
-        let sidecar = trained(gates, &provenance, Target::NumRetrieval(2)).unwrap();
+        let sidecar = trained(gates, &provenance, Target::NumRetrieval(num_retrieval)).unwrap();
         std::fs::create_dir(self.path(name)).unwrap();
         std::fs::write(
             self.path(name).join("head_mask.safetensors"),
@@ -199,7 +201,7 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     assert_eq!(printed, file);
     assert_eq!(printed["schema"], "prulong.eval/2");
     let provenance = &printed["provenance"];
-    assert_eq!(provenance["mask"]["num_retrieval"], 2);
+    assert_eq!(provenance["masks"][0]["num_retrieval"], 2);
     assert_eq!(provenance["streaming"]["rule"], "sliding");
     assert_eq!(provenance["streaming"]["span"]["window_len"], 16);
     assert_eq!(provenance["haystack"]["num_units"], 1);
@@ -258,6 +260,40 @@ fn the_table_names_every_method() {
 }
 
 #[test]
+fn several_masks_are_grouped_by_size_and_the_brief_table_has_a_row_for_each() {
+    let desk = Desk::new();
+    let masks = [
+        "--mask",
+        "mask",
+        "small",
+        "--mask",
+        "mask",
+        "--random-masks",
+        "2",
+    ];
+    let asked = ["--lengths", "160,200", "--brief", "-o", "results.json"];
+    let (code, stdout, stderr) = desk.eval(&[&masks[..], &asked].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines[0].starts_with("recall on model: exact answers in %, 2 items a length"));
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(words[..2], ["160", "200"]);
+    let rows = &lines[2..7];
+    let names: Vec<&str> = rows.iter().map(|line| line[..18].trim()).collect();
+    assert_eq!(
+        names,
+        ["full", "mask 2 x2", "mask 1", "random 2 x2", "random 1 x2"]
+    );
+    assert!(rows.iter().all(|line| line.len() <= 100), "{stdout}");
+    assert!(lines[7].ends_with("of several masks, the lowest and the highest"));
+    let file = std::fs::read(desk.path("results.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let kept = |mask: usize| file["provenance"]["masks"][mask]["num_retrieval"].clone();
+    assert_eq!([kept(0), kept(1), kept(2)], [2, 1, 2]);
+    assert_eq!(file["tasks"][0]["methods"][3]["name"], "mask-3");
+}
+
+#[test]
 fn wrong_requests_end_with_their_code_and_a_way_out() {
     let desk = Desk::new();
     std::fs::write(desk.path("taken.json"), "precious").unwrap();
@@ -274,6 +310,7 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         (&["--all-streaming"], 2, "eval.missing"),
         (&["--mask", "nowhere"], 2, "mask.read"),
         (&["--mask", "foreign"], 2, "mask.base_arch"),
+        (&["--mask", "mask", "wide"], 2, "eval.streaming"),
         (&["--mask", "model/model.safetensors"], 2, "mask.kind"),
         (&["-o", "taken.json"], 2, "eval.exists"),
         (&["--mask", "mask", "--window", "0"], 2, "config.span"),

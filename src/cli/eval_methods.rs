@@ -1,0 +1,116 @@
+//! The arguments of `prulong eval` that say what full attention is compared with.
+
+use crate::eval::error::EvalError;
+use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
+use crate::eval::method::{MethodPlan, Streaming};
+use crate::fault::AnyFault;
+use crate::model::config::ModelConfig;
+use crate::model::fingerprint::arch_facts;
+use crate::span::{Span, StreamingRule};
+use std::path::PathBuf;
+
+/// Which methods run beside full attention.
+#[derive(clap::Args, Debug)]
+pub(super) struct MethodArgs {
+    /// Masks to test: each a `head_mask.safetensors`, or the folder that holds it. Masks with as many retrieval heads share a
+    /// column: their mean, their lowest and their highest.
+    #[arg(long = "mask", value_name = "PATH", num_args = 1..)]
+    masks: Vec<PathBuf>,
+
+    /// Also run that many random masks with as many retrieval heads as the mask has; of every size, if there are several.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "masks")]
+    random_masks: usize,
+
+    /// Also run with every head streaming.
+    #[arg(long)]
+    all_streaming: bool,
+
+    #[command(flatten)]
+    streaming: StreamingArgs,
+}
+
+/// How streaming heads stream.
+#[derive(clap::Args, Debug)]
+struct StreamingArgs {
+    /// What a streaming head sees of a chunk; the mask file's rule, else `sliding`, unless named.
+    #[arg(long, value_enum)]
+    rule: Option<RuleName>,
+
+    /// Leading tokens a streaming head always sees; the mask file's unless named.
+    #[arg(long, value_name = "TOKENS")]
+    sink: Option<usize>,
+
+    /// Most recent tokens a streaming head sees, the query's own included; the mask file's unless named.
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum RuleName {
+    /// Sink and the most recent tokens, token-exact; the result does not depend on the chunk.
+    Sliding,
+    /// Sink and window from before the chunk, then the whole chunk: what the published numbers use.
+    DuoChunk,
+    /// Dense prefill, one cut at its end, then everything is kept.
+    FrozenPrompt,
+}
+
+impl From<RuleName> for StreamingRule {
+    fn from(name: RuleName) -> Self {
+        match name {
+            RuleName::Sliding => Self::Sliding,
+            RuleName::DuoChunk => Self::DuoChunk,
+            RuleName::FrozenPrompt => Self::FrozenPrompt,
+        }
+    }
+}
+
+impl MethodArgs {
+    /// Reads every mask and checks that it fits the model.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is unusable.
+    pub(super) fn masks(
+        &self,
+        config: &ModelConfig,
+        weights_sha256: &str,
+    ) -> Result<Vec<MaskUnderTest>, AnyFault> {
+        let overrides = Overrides {
+            sink_len: self.streaming.sink,
+            window_len: self.streaming.window,
+            rule: self.streaming.rule.map(StreamingRule::from),
+        };
+        let load =
+            |path: &PathBuf| mask_file::load(path, &arch_facts(config), weights_sha256, overrides);
+        self.masks.iter().map(load).collect()
+    }
+
+    /// The methods, whose random masks `seed` names.
+    ///
+    /// # Errors
+    /// [`EvalError::Streaming`] for masks that stream differently, [`crate::span::SpanError`] for an impossible span.
+    pub(super) fn plan(&self, masks: &[MaskUnderTest], seed: u64) -> Result<MethodPlan, AnyFault> {
+        let StreamingArgs { rule, sink, window } = &self.streaming;
+        if let Some((first, others)) = masks.split_first()
+            && let Some(other) = others.iter().find(|mask| mask.streaming != first.streaming)
+        {
+            let [first, other] = [first, other].map(|mask| mask.streaming.to_string());
+            return Err(EvalError::Streaming { first, other }.into());
+        }
+        let streaming = match (masks.first(), sink, window) {
+            (Some(mask), ..) => Some(mask.streaming),
+            (None, Some(sink), Some(window)) => Some(Streaming {
+                span: Span::new(*sink, *window, 1)?,
+                rule: rule.map_or(StreamingRule::Sliding, StreamingRule::from),
+            }),
+            _ => None,
+        };
+        Ok(MethodPlan {
+            masks: masks.iter().map(|mask| mask.mask.clone()).collect(),
+            num_random: self.random_masks,
+            all_streaming: self.all_streaming,
+            streaming,
+            seed,
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! The results in a few lines: one row per method, one column per length.
+
+use super::results::{Provenance, Results, TaskResult};
+use super::table::{Column, bytes_text, columns};
+
+/// For each task a heading and a row for every method, or group of masks of one size.
+pub fn lines(results: &Results) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut any_group = false;
+    for task in &results.tasks {
+        let columns = columns(&task.methods);
+        any_group |= columns.iter().any(|column| column.num_methods() > 1);
+        lines.extend(block(&results.provenance, task, &columns));
+    }
+    let several = if any_group {
+        "; of several masks, the lowest and the highest"
+    } else {
+        ""
+    };
+    lines.push(format!("(low-high): 95 % interval over items{several}"));
+    let warnings = results.provenance.warnings.iter();
+    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+fn block(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
+    let asked = &of.settings;
+    let metric = task.task.metric;
+    let per_length = asked.items_per_cell * asked.depths.len();
+    let mut lines = vec![format!(
+        "{} on {}: {} in %, {per_length} items a length; KV counted from the caches",
+        task.task.name,
+        of.model.name,
+        metric.title()
+    )];
+    let end = ["all lengths", "footprint", "peak", "peak bytes"].map(str::to_owned);
+    lines.push(row("", asked.lengths.iter().map(ToString::to_string), &end));
+    for column in columns {
+        let at = |length: &usize| format!("{:.1}", 100.0 * column.at_length(metric, *length));
+        let kv = |share: f64| format!("{share:.3}");
+        let end = [
+            column.overall(metric),
+            kv(column.mean_of(|method| method.summary.kv_counted.kv_footprint)),
+            kv(column.mean_of(|method| method.summary.kv_counted.kv_peak)),
+            bytes_text(column.peak_bytes()),
+        ];
+        lines.push(row(&column.title(), asked.lengths.iter().map(at), &end));
+    }
+    lines
+}
+
+fn row(name: &str, lengths: impl Iterator<Item = String>, end: &[String; 4]) -> String {
+    let name = format!("{name:<18}");
+    let start = lengths.fold(name, |line, cell| format!("{line}{cell:>8}"));
+    let [overall, footprint, peak, bytes] = end;
+    format!("{start}{overall:>20}{footprint:>11}{peak:>7}{bytes:>12}")
+}
