@@ -1,14 +1,29 @@
 # Two commands, from a fresh clone with nothing set up: `make demo` and `make test`. Both may be repeated and interrupted.
 
+# What the demo does. Each may be given on the command line, `make demo LENGTHS=512`, after `make clean-demo`.
+ROW_LEN := 1024
+SPARSITIES := 0.5 0.7
+LENGTHS := 512,1024
+CHUNK := 256
+RANDOM_MASKS := 5
+SEEDS := 1 2 3
+
+MODEL := checkpoints/tiny
+CONFIG := configs/quickstart.toml
 DATA := data/packed/quickstart
 RUN := checkpoints/runs/quickstart
-MODEL := checkpoints/tiny
-MASK := $(RUN)/masks/half
 PRULONG := target/release/prulong
+
+MASKS := $(SPARSITIES:%=$(RUN)/masks/%)
+SEED_RUNS := $(SEEDS:%=$(RUN)-seed-%)
+SEED_MASKS := $(foreach run,$(SEED_RUNS),$(SPARSITIES:%=$(run)/masks/%))
+# The tiny model's products are too small for a second thread to pay.
+EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --lengths $(LENGTHS) --chunk $(CHUNK) \
+	--all-streaming --random-masks $(RANDOM_MASKS) --threads 1 --force
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
+.PHONY: help demo demo-seeds test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,33 +38,66 @@ build: provision ## Build the release program
 
 ## ---- the main job
 
-demo: build $(RUN)/recall.txt ## Train a head mask on text found on this machine and show what it keeps
+# What was found, trained and gained, and what to do next, on one screen.
+demo: build $(RUN)/recall.txt $(MASKS:%=%.svg) ## Train a head mask on text found on this machine and show what it keeps
+	@echo
+	@grep -E '^(model|data:|warning)' $(RUN)/log.txt | awk '!seen[$$0]++' | fold -s -w 100
+	@grep '^step' $(RUN)/log.txt | tail -n 1
+	@echo
+	@$(PRULONG) mask show $(firstword $(MASKS)) | sed '/^sparsity/q'
+	@echo
 	@cat $(RUN)/recall.txt
 	@echo
-	@echo "packed text    $(DATA)/ (train/manifest.json: what it is made of)"
-	@echo "the run        $(RUN)/ (config.toml, metrics.jsonl, log.txt; tensorboard --logdir $(RUN)/events)"
-	@echo "the head mask  $(MASK)/head_mask.safetensors, with the files other engines read beside it"
-	@echo "its recall     $(RUN)/recall.json"
-	@echo "again from the start: make clean-demo demo"
+	@echo "the text   $(DATA)/ (source of crates on this machine; train/manifest.json says which)"
+	@echo "the run    $(RUN)/ (log.txt, metrics.jsonl; tensorboard --logdir $(RUN)/events)"
+	@echo "the masks  $(RUN)/masks/ (sidecars, files for other engines, pictures: $(firstword $(SPARSITIES)).svg)"
+	@echo "again      make clean-demo demo; with other seeds: make demo-seeds"
+	@echo
+	@echo "your own model: a Hugging Face folder of the Llama family as MODEL, text files below TEXT"
+	@echo "  $(PRULONG) pack --source text=TEXT --tokenizer MODEL --row-len 32768 -o data/packed/mine"
+	@echo "  $(PRULONG) train --config configs/llama-3.1-8b-128k.toml --set model.path=MODEL \\"
+	@echo "      --set 'data.train=[\"data/packed/mine/train\"]' --run-dir checkpoints/runs/mine"
+	@echo "  $(PRULONG) export-mask checkpoints/runs/mine -o checkpoints/runs/mine/masks/0.7"
+	@echo "  $(PRULONG) eval --brief --model MODEL --mask checkpoints/runs/mine/masks/0.7 \\"
+	@echo "      --data data/packed/mine --lengths 8192,32768 --chunk 8192 --random-masks 5 --all-streaming"
 
 # The text is the source of every crate in the lock file: what any machine that builds this has.
 $(DATA)/train/manifest.json: | build
 	cargo fetch --quiet
-	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len 1024 --held-out 0.05 -o $(DATA)
+	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len $(ROW_LEN) --held-out 0.05 -o $(DATA)
 
 # A run that was interrupted goes on where it stopped.
-$(MASK)/head_mask.safetensors: | build $(DATA)/train/manifest.json
-	$(PRULONG) train --config configs/quickstart.toml --run-dir $(RUN) --resume auto
-	$(PRULONG) export-mask $(RUN) --sparsity 0.5 -o $(MASK)
+$(RUN)/trained: | build $(DATA)/train/manifest.json
+	$(PRULONG) train --config $(CONFIG) --run-dir $(@D) --resume auto
+	@touch $@
 
-# The tiny model's products are too small for a second thread to pay.
-$(RUN)/recall.txt: | build $(MASK)/head_mask.safetensors
-	$(PRULONG) eval --model $(MODEL) --mask $(MASK) --data $(DATA) --task recall --lengths 512,1024 --chunk 256 \
-		--all-streaming --random-masks 5 --threads 1 --output $(RUN)/recall.json --force >$@.new
+$(RUN)-seed-%/trained: | build $(DATA)/train/manifest.json
+	$(PRULONG) train --config $(CONFIG) --set seed=$* --run-dir $(@D) --resume auto
+	@touch $@
+
+$(RUN)/masks/%/head_mask.safetensors: | build $(RUN)/trained
+	$(PRULONG) export-mask $(RUN) --sparsity $* -o $(@D)
+
+%.svg: %/head_mask.safetensors | build
+	@$(PRULONG) mask show $< --svg $@ >/dev/null
+
+$(RUN)/recall.txt: $(MASKS:%=%/head_mask.safetensors) | build
+	$(EVAL) --mask $(MASKS) --output $(RUN)/recall.json >$@.new
 	@mv $@.new $@
 
+demo-seeds: build $(SEED_RUNS:%=%/trained) ## Train with several seeds: how far their masks agree, and how recall varies
+	@for run in $(SEED_RUNS); do for share in $(SPARSITIES); do \
+		$(PRULONG) export-mask $$run --sparsity $$share -o $$run/masks/$$share >/dev/null || exit; \
+	done; done
+	@for share in $(SPARSITIES); do \
+		echo; echo "masks at sparsity $$share, seeds $(SEEDS)"; \
+		$(PRULONG) mask diff $(SEED_RUNS:%=%/masks/$$share) || [ $$? -eq 1 ] || exit; \
+	done
+	@echo
+	@$(EVAL) --mask $(SEED_MASKS) --output $(RUN)-seeds.json
+
 clean-demo: ## Remove what `make demo` made, except the build
-	rm -rf $(DATA) $(RUN)
+	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds.json
 
 ## ---- the checks
 

@@ -1,5 +1,6 @@
 //! What `prulong export-mask` says about the masks it makes.
 
+use crate::cli::mask_show::grid;
 use crate::cli::output::Output;
 use crate::fault::AnyFault;
 use crate::mask::rounding::{SurvivalInterval, exact_sparsity, survives};
@@ -27,6 +28,9 @@ pub(super) struct Report {
     pub(super) folder: PathBuf,
     pub(super) files: Vec<String>,
     pub(super) warnings: Vec<CodedText>,
+    /// The mask as a terminal shows it.
+    #[serde(skip)]
+    grid: Vec<String>,
 }
 
 /// A warning under its code.
@@ -62,6 +66,7 @@ impl Report {
             folder,
             files,
             warnings,
+            grid: grid(mask),
         }
     }
 
@@ -84,6 +89,9 @@ impl Report {
             self.target_sparsity
                 .map_or_else(String::new, |target| format!(" of {target}")),
         ))?;
+        for line in &self.grid {
+            out.line(line)?;
+        }
         if let Some(interval) = &self.survival_interval {
             out.line(format!(
             "DuoAttention's loaders keep exactly these heads at a sparsity above {:.5} and up to {:.5}: pass {}",

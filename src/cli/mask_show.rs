@@ -125,7 +125,7 @@ fn digest(sidecar: &Sidecar) -> String {
 }
 
 /// One line per layer, one cell per kv head.
-fn grid(mask: &HeadMask) -> Vec<String> {
+pub(super) fn grid(mask: &HeadMask) -> Vec<String> {
     let mut lines = vec![legend(mask)];
     for layer in 0..mask.num_layers() {
         let flags = mask.layer(layer);
