@@ -3,8 +3,8 @@
 //! The object and the question are those of `data::generate::json_kv`; keys are of the evaluation class.
 //!
 //! # Decisions
-//! Keys and values have four digits, as in pretraining. A tokenizer that packs a pair into [`MIN_PAIR_TOKENS`] tokens would
-//! need more pairs beyond [`SHORT_KEYS_LENGTH`] tokens than half of the evaluation keys of four digits: longer documents
+//! Keys and values have four digits, as in pretraining. A tokenizer that packs a pair into `MIN_PAIR_TOKENS` tokens would
+//! need more pairs beyond `SHORT_KEYS_LENGTH` tokens than half of the evaluation keys of four digits: longer documents
 //! have keys of eight. The chance level depends on the value alone.
 
 use super::{Card, Category, Needs, Task};
