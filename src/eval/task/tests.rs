@@ -377,18 +377,6 @@ fn a_task_that_hides_needles_says_that_it_has_no_text() {
 }
 
 #[test]
-fn the_depth_of_a_label_leaves_nothing_behind_it() {
-    for item in items("label_map", &plan(&[512])) {
-        let (before, word) = {
-            let prompt = prompt(&item);
-            let solved = solve_labels(&prompt);
-            (prompt[..solved.needle_end].to_owned(), solved.key)
-        };
-        assert_eq!(before.matches(&format!("{word} => ")).count(), 2);
-    }
-}
-
-#[test]
 fn the_name_asked_for_has_its_first_row_nearest_to_the_depth() {
     let plan = plan(&[256, 1111]);
     for item in items("copy_table", &plan) {
