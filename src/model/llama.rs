@@ -178,6 +178,11 @@ impl Llama {
         named
     }
 
+    /// The frequencies that queries and keys are rotated by.
+    pub fn rope(&self) -> &RopeTable {
+        &self.rope
+    }
+
     /// cos and sin for tokens at `positions`.
     pub fn rotation(&self, positions: &[i64]) -> Rotation {
         Rotation::new(&self.rope, positions, self.device())

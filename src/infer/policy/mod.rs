@@ -15,6 +15,7 @@ pub mod knorm;
 pub mod pyramidkv;
 pub mod random_tokens;
 pub mod snapkv;
+pub mod streaming_llm;
 #[cfg(test)]
 mod tests;
 
