@@ -12,7 +12,7 @@ use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
 use crate::eval::haystack::Haystack;
 use crate::eval::material::Material;
-use crate::eval::method::Method;
+use crate::eval::method::{self, Method};
 use crate::eval::plan::Plan;
 use crate::eval::results::{
     MachineIdentity, ModelIdentity, Provenance, Results, SCHEMA, Settings, TaskResult,
@@ -139,6 +139,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let masks = args.methods.masks(&config, &weights_sha256)?;
     let method_plan = args.methods.plan(&masks, args.seed)?;
     let methods = method_plan.methods(&config.shape)?;
+    methods
+        .iter()
+        .try_for_each(|method| method.check(args.chunk))?;
     let mut subject = Subject::load(model, weights_sha256, &machine)?;
     let haystack = haystack(&args, &subject.tokenizer)?;
     let plan = plan(&args);
@@ -154,6 +157,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     if haystack.as_ref().is_some_and(|haystack| !haystack.held_out) {
         warnings.push("the text may have been trained on: its rows name no held-out split".into());
     }
+    warnings.extend(method::warnings(&methods, &plan.lengths, args.chunk));
     warnings.extend(ceiling::warnings(&tasks, &plan.lengths));
     let results = Results {
         schema: SCHEMA,

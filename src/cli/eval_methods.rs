@@ -3,6 +3,7 @@
 use crate::eval::error::EvalError;
 use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
 use crate::eval::method::{MethodPlan, Streaming};
+use crate::eval::method_spec::MethodSpec;
 use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
@@ -24,6 +25,18 @@ pub(super) struct MethodArgs {
     /// Also run with every head streaming.
     #[arg(long)]
     all_streaming: bool,
+
+    /// Further methods, separated by commas: `streaming-llm` (sinks and window of every head at positions inside the cache),
+    /// or tokens evicted from every chunk.
+    ///
+    /// Eviction is `NAME:SPARSITY[:OPTION]...`, as in `snapkv:0.5,pyramidkv:0.7:patch`. NAME ranks a chunk's tokens:
+    /// `snapkv` by the attention of its last tokens, `pyramidkv` likewise with more kept in early layers, `knorm` by short
+    /// keys, `random-tokens` at random (`seed=N` draws others). SPARSITY is the share evicted, in [0, 1). Options: `patch`
+    /// appends the prompt's end to every chunk but the last to rank by it; `head` lets every head choose for itself, not
+    /// its group; `window=N` is how many last tokens rank and always stay, 64 unless given; `max-pool` smooths scores by
+    /// their largest neighbour, not their mean. `full`, `mask` and `all-streaming` name what other flags bring.
+    #[arg(long = "method", value_name = "METHOD", value_delimiter = ',')]
+    methods: Vec<MethodSpec>,
 
     #[command(flatten)]
     streaming: StreamingArgs,
@@ -110,6 +123,7 @@ impl MethodArgs {
             num_random: self.random_masks,
             all_streaming: self.all_streaming,
             streaming,
+            asked: self.methods.clone(),
             seed,
         })
     }

@@ -1,7 +1,7 @@
 //! The results in a few lines: one row per method, one column per length.
 
 use super::results::{Provenance, Results, TaskResult};
-use super::table::{Column, bytes_text, columns};
+use super::table::{Column, bytes_text, columns, width};
 
 /// For each task a heading and a row for every method, or group of masks of one size.
 pub fn lines(results: &Results) -> Vec<String> {
@@ -34,7 +34,9 @@ fn block(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Stri
         metric.title()
     )];
     let end = ["all lengths", "footprint", "peak", "peak bytes"].map(str::to_owned);
-    lines.push(row("", asked.lengths.iter().map(ToString::to_string), &end));
+    let name = |title: &str| format!("{title:<0$}", width(columns, 18));
+    let lengths = asked.lengths.iter().map(ToString::to_string);
+    lines.push(row(name(""), lengths, &end));
     for column in columns {
         let at = |length: &usize| format!("{:.1}", 100.0 * column.at_length(metric, *length));
         let kv = |share: f64| format!("{share:.3}");
@@ -44,13 +46,16 @@ fn block(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Stri
             kv(column.mean_of(|method| method.summary.kv_counted.kv_peak)),
             bytes_text(column.peak_bytes()),
         ];
-        lines.push(row(&column.title(), asked.lengths.iter().map(at), &end));
+        lines.push(row(
+            name(&column.title()),
+            asked.lengths.iter().map(at),
+            &end,
+        ));
     }
     lines
 }
 
-fn row(name: &str, lengths: impl Iterator<Item = String>, end: &[String; 4]) -> String {
-    let name = format!("{name:<18}");
+fn row(name: String, lengths: impl Iterator<Item = String>, end: &[String; 4]) -> String {
     let start = lengths.fold(name, |line, cell| format!("{line}{cell:>8}"));
     let [overall, footprint, peak, bytes] = end;
     format!("{start}{overall:>20}{footprint:>11}{peak:>7}{bytes:>12}")

@@ -77,6 +77,14 @@ pub enum EvalError {
         /// Those of another one.
         other: String,
     },
+    /// A word that names no method.
+    #[error("cannot run the method `{text}`: {reason}")]
+    Method {
+        /// The word as given.
+        text: String,
+        /// Why not.
+        reason: String,
+    },
     /// The mask was made for a model of another layout.
     #[error(
         "the mask covers {mask_layers} x {mask_kv_heads} kv heads, the model has {layers} x {kv_heads}"
@@ -151,6 +159,7 @@ impl Coded for EvalError {
             Self::Zero { .. } => "eval.zero",
             Self::Missing { .. } => "eval.missing",
             Self::Streaming { .. } => "eval.streaming",
+            Self::Method { .. } => "eval.method",
             Self::Mask { .. } => "mask.shape",
             Self::Footprint { .. } => "eval.footprint",
             Self::ReadMask { .. } => "mask.read",

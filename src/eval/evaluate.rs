@@ -2,17 +2,20 @@
 
 use super::error::EvalError;
 use super::item::Item;
-use super::method::Method;
+use super::method::{Keeps, Method};
 use super::metric::registry::{Answered, Metric, Scores};
-use super::results::{ItemResult, KvCounts, MethodResult, Timing};
+use super::results::{EvictionIdentity, ItemResult, KvCounts, MethodResult, Timing};
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
-use crate::footprint::predict::{HeadMaskCase, Prediction, StreamingShare, predict};
+use crate::footprint::predict::{
+    HeadMaskCase, Prediction, StreamingShare, predict, predict_eviction,
+};
 use crate::footprint::workload::{Convention, Workload};
 use crate::infer::decode::{Finish, Limits};
 use crate::infer::generate::{Engine, Generation};
+use crate::infer::policy::evicting::Selection;
 use crate::infer::policy::head_mask::inverse;
 use crate::model::llama::Llama;
 use crate::span::{Span, StreamingRule};
@@ -67,7 +70,7 @@ impl Evaluation<'_> {
         method: &Method,
         on_item: &mut dyn FnMut(&Method, usize),
     ) -> Result<MethodResult, AnyFault> {
-        let (policy, order) = method.policy();
+        let (policy, order) = method.policy(llama);
         if let Some(order) = &order {
             llama.permute_kv_heads(order);
         }
@@ -95,7 +98,8 @@ impl Evaluation<'_> {
         Ok(MethodResult {
             kind: method.kind,
             name: method.name.clone(),
-            retrieval_mask: method.mask.as_ref().map(|(mask, _)| rows(mask)),
+            retrieval_mask: method.mask().map(rows),
+            eviction: EvictionIdentity::of(&method.keeps),
             summary: summarise(&items),
             items,
         })
@@ -113,7 +117,11 @@ impl Evaluation<'_> {
             kv_footprint: usage.kv_footprint(),
             kv_peak: usage.kv_peak(),
         };
-        let differs = |a: f64, b: f64| (a - b).abs() > TOLERANCE;
+        // Where heads choose for themselves the formula is what they would hold if they agreed.
+        let differs = |counted: f64, formula: f64| match selection(method) {
+            Selection::KvHead => (counted - formula).abs() > TOLERANCE,
+            Selection::Head => counted < formula - TOLERANCE,
+        };
         if differs(counted.kv_footprint, formula.kv_footprint)
             || differs(counted.kv_peak, formula.kv_peak)
         {
@@ -174,23 +182,40 @@ impl Evaluation<'_> {
         output_len: usize,
     ) -> Result<Prediction, AnyFault> {
         let workload = Workload::new(prompt_len, output_len, self.chunk_len, Convention::Counted)?;
-        let (span, rule) = match &method.mask {
-            Some((_, streaming)) => (streaming.span, streaming.rule),
-            None => (Span::new(0, 1, 1)?, StreamingRule::Sliding),
-        };
-        let num_heads = method
-            .mask
-            .as_ref()
-            .map_or(1, |(mask, _)| mask.flags().len());
-        Ok(predict(&HeadMaskCase {
+        let all = |span, rule| HeadMaskCase {
             workload,
             span,
             rule,
             share: StreamingShare::Heads {
-                num_streaming: method.num_streaming(),
-                num_heads,
+                num_streaming: 1,
+                num_heads: 1,
             },
-        }))
+        };
+        Ok(match &method.keeps {
+            Keeps::All => predict(&HeadMaskCase {
+                share: StreamingShare::Nominal(0.0),
+                ..all(Span::new(0, 1, 1)?, StreamingRule::Sliding)
+            }),
+            Keeps::InCache(span) => predict(&all(*span, StreamingRule::Sliding)),
+            Keeps::Mask(mask, streaming) => predict(&HeadMaskCase {
+                share: StreamingShare::Heads {
+                    num_streaming: mask.num_streaming(),
+                    num_heads: mask.flags().len(),
+                },
+                ..all(streaming.span, streaming.rule)
+            }),
+            Keeps::Ranked(policy) => {
+                predict_eviction(&workload, &policy.eviction(), policy.num_layers())
+            }
+        })
+    }
+}
+
+/// Who chooses what is kept.
+fn selection(method: &Method) -> Selection {
+    match &method.keeps {
+        Keeps::Ranked(policy) => policy.settings().selection,
+        _ => Selection::KvHead,
     }
 }
 

@@ -1,10 +1,15 @@
-//! What an evaluation compares: full attention, a mask, random masks of its size, all heads streaming.
+//! What an evaluation compares: full attention, a mask, random masks of its size, all heads streaming, token eviction.
 
 use super::error::EvalError;
+use super::method_spec::MethodSpec;
+use crate::fault::AnyFault;
 use crate::infer::policy::Policy;
+use crate::infer::policy::evicting::EvictionPolicy;
 use crate::infer::policy::full::Full;
 use crate::infer::policy::head_mask::HeadMaskPolicy;
+use crate::infer::policy::streaming_llm::StreamingLlm;
 use crate::mask::head_mask::{HeadKind, HeadMask};
+use crate::model::llama::Llama;
 use crate::random;
 use crate::shape::AttentionShape;
 use crate::span::{Span, StreamingRule};
@@ -42,6 +47,23 @@ pub enum MethodKind {
     Random,
     /// No head is a retrieval head.
     AllStreaming,
+    /// The same at positions inside the cache.
+    StreamingLlm,
+    /// A ranked share of each chunk is kept: every setting a column of its own.
+    Eviction,
+}
+
+/// What a method keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Keeps {
+    /// Everything.
+    All,
+    /// What a mask says, streaming heads so.
+    Mask(HeadMask, Streaming),
+    /// Sinks and window of every head, at positions inside the cache.
+    InCache(Span),
+    /// A ranked share of each chunk.
+    Ranked(EvictionPolicy),
 }
 
 /// One way to keep keys and values.
@@ -49,10 +71,11 @@ pub enum MethodKind {
 pub struct Method {
     /// Its kind.
     pub kind: MethodKind,
-    /// Unique name: the kind, numbered where there are several; random masks of several sizes have theirs in it.
+    /// Unique name: the kind, numbered where there are several; random masks of several sizes have theirs in it,
+    /// eviction methods their settings.
     pub name: String,
-    /// The mask and how its streaming heads stream; nothing for full attention.
-    pub mask: Option<(HeadMask, Streaming)>,
+    /// What it keeps.
+    pub keeps: Keeps,
 }
 
 /// Which methods to compare with full attention.
@@ -66,6 +89,8 @@ pub struct MethodPlan {
     pub all_streaming: bool,
     /// How streaming heads stream.
     pub streaming: Option<Streaming>,
+    /// Further methods asked for.
+    pub asked: Vec<MethodSpec>,
     /// Names the random masks.
     pub seed: u64,
 }
@@ -78,6 +103,8 @@ impl MethodKind {
             Self::Mask => "mask",
             Self::Random => "random",
             Self::AllStreaming => "all-streaming",
+            Self::StreamingLlm => "streaming-llm",
+            Self::Eviction => "eviction",
         }
     }
 }
@@ -87,7 +114,7 @@ impl Method {
         Self {
             kind: MethodKind::Full,
             name: MethodKind::Full.name().into(),
-            mask: None,
+            keeps: Keeps::All,
         }
     }
 
@@ -95,28 +122,65 @@ impl Method {
         Self {
             kind,
             name,
-            mask: Some((mask, streaming)),
+            keeps: Keeps::Mask(mask, streaming),
         }
     }
 
-    /// The caches' policy, and the order in which the model must hold its kv heads, where it differs from the checkpoint's.
-    pub fn policy(&self) -> (Box<dyn Policy>, Option<Vec<Vec<usize>>>) {
-        match &self.mask {
-            None => (Box::new(Full), None),
-            Some((mask, streaming)) => {
+    /// The mask in use, where there is one.
+    pub fn mask(&self) -> Option<&HeadMask> {
+        match &self.keeps {
+            Keeps::Mask(mask, _) => Some(mask),
+            _ => None,
+        }
+    }
+
+    /// The caches' policy for `llama`, and the order in which it must hold its kv heads, where that differs from the
+    /// checkpoint's.
+    pub fn policy(&self, llama: &Llama) -> (Box<dyn Policy>, Option<Vec<Vec<usize>>>) {
+        match &self.keeps {
+            Keeps::All => (Box::new(Full), None),
+            Keeps::Mask(mask, streaming) => {
                 let policy = HeadMaskPolicy::new(mask, streaming.span, streaming.rule);
                 let order = policy.order().to_vec();
                 (Box::new(policy), Some(order))
             }
+            Keeps::InCache(span) => (
+                Box::new(StreamingLlm::new(*span, llama.rope().clone())),
+                None,
+            ),
+            Keeps::Ranked(policy) => (Box::new(*policy), None),
         }
     }
+}
 
-    /// Streaming kv heads of the whole model.
-    pub fn num_streaming(&self) -> usize {
-        self.mask
-            .as_ref()
-            .map_or(0, |(mask, _)| mask.num_streaming())
+impl Method {
+    /// Checks that the method can work in chunks of `chunk_len` tokens.
+    ///
+    /// # Errors
+    /// The setting that does not fit, named.
+    pub fn check(&self, chunk_len: usize) -> Result<(), AnyFault> {
+        match &self.keeps {
+            Keeps::Ranked(policy) => policy.check(chunk_len),
+            _ => Ok(()),
+        }
     }
+}
+
+/// What the reader should know about methods that chunks of this length change.
+pub fn warnings(methods: &[Method], lengths: &[usize], chunk_len: usize) -> Vec<String> {
+    let patched = |method: &&Method| match &method.keeps {
+        Keeps::Ranked(policy) => policy.settings().patch,
+        _ => false,
+    };
+    let single_chunk = lengths.iter().all(|length| *length <= chunk_len);
+    let warning = |method: &Method| {
+        format!(
+            "`{}`: every prompt is a single chunk, so the patch does nothing",
+            method.name
+        )
+    };
+    let patched = methods.iter().filter(patched).filter(|_| single_chunk);
+    patched.map(warning).collect()
 }
 
 impl MethodPlan {
@@ -124,8 +188,8 @@ impl MethodPlan {
     ///
     /// # Errors
     /// [`EvalError::Mask`] for a mask of another layout, [`EvalError::Missing`] for random masks without a size, or
-    /// streaming heads without sink and window.
-    pub fn methods(&self, shape: &AttentionShape) -> Result<Vec<Method>, EvalError> {
+    /// streaming heads without sink and window, [`EvalError::Method`] for one asked for twice.
+    pub fn methods(&self, shape: &AttentionShape) -> Result<Vec<Method>, AnyFault> {
         let mut methods = vec![Method::full()];
         for (index, mask) in self.masks.iter().enumerate() {
             check(mask, shape)?;
@@ -138,14 +202,65 @@ impl MethodPlan {
             methods.push(Method::masked(kind, name, mask.clone(), streaming));
         }
         methods.extend(self.random(shape)?);
-        if self.all_streaming {
-            let kind = MethodKind::AllStreaming;
-            let (layers, heads) = (shape.num_layers, shape.num_kv_heads);
-            let mask = HeadMask::uniform(layers, heads, HeadKind::Streaming);
-            let streaming = self.streaming("--all-streaming")?;
-            methods.push(Method::masked(kind, kind.name().into(), mask, streaming));
+        if self.all_streaming || self.asked.contains(&MethodSpec::AllStreaming) {
+            methods.push(self.all_streaming(shape)?);
+        }
+        for spec in &self.asked {
+            let method = self.asked_for(*spec, shape)?;
+            if method
+                .as_ref()
+                .is_some_and(|new| methods.iter().any(|old| old.name == new.name))
+            {
+                return Err(EvalError::Method {
+                    text: spec.to_string(),
+                    reason: "it was asked for twice".into(),
+                }
+                .into());
+            }
+            methods.extend(method);
         }
         Ok(methods)
+    }
+
+    fn all_streaming(&self, shape: &AttentionShape) -> Result<Method, EvalError> {
+        let kind = MethodKind::AllStreaming;
+        let (layers, heads) = (shape.num_layers, shape.num_kv_heads);
+        let mask = HeadMask::uniform(layers, heads, HeadKind::Streaming);
+        let streaming = self.streaming("--all-streaming")?;
+        Ok(Method::masked(kind, kind.name().into(), mask, streaming))
+    }
+
+    /// The method that `spec` adds; nothing for those that other settings bring.
+    fn asked_for(
+        &self,
+        spec: MethodSpec,
+        shape: &AttentionShape,
+    ) -> Result<Option<Method>, AnyFault> {
+        let (kind, keeps) = match spec {
+            MethodSpec::Full | MethodSpec::AllStreaming => return Ok(None),
+            MethodSpec::Mask if !self.masks.is_empty() => return Ok(None),
+            MethodSpec::Mask => {
+                return Err(EvalError::Missing {
+                    setting: "--method mask",
+                    missing: "a mask",
+                    remedy: "pass --mask",
+                }
+                .into());
+            }
+            MethodSpec::StreamingLlm => {
+                let span = self.streaming("--method streaming-llm")?.span;
+                (MethodKind::StreamingLlm, Keeps::InCache(span))
+            }
+            MethodSpec::Evicting(method, settings) => {
+                let policy = EvictionPolicy::new(method, settings, shape.num_layers)?;
+                (MethodKind::Eviction, Keeps::Ranked(policy))
+            }
+        };
+        Ok(Some(Method {
+            kind,
+            name: spec.to_string(),
+            keeps,
+        }))
     }
 
     fn streaming(&self, setting: &'static str) -> Result<Streaming, EvalError> {
@@ -212,7 +327,6 @@ fn check(mask: &HeadMask, shape: &AttentionShape) -> Result<(), EvalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Coded;
 
     const SHAPE: AttentionShape = AttentionShape {
         num_layers: 4,
@@ -231,6 +345,7 @@ mod tests {
                 span: Span::new(2, 4, 1).unwrap(),
                 rule: StreamingRule::Sliding,
             }),
+            asked: Vec::new(),
             seed: 1,
         }
     }
@@ -243,11 +358,11 @@ mod tests {
         assert_eq!(names[7], "all-streaming");
         let random: Vec<_> = methods[2..7]
             .iter()
-            .map(|m| m.mask.clone().unwrap().0)
+            .map(|m| m.mask().cloned().unwrap())
             .collect();
         assert!(random.iter().all(|mask| mask.num_retrieval() == 5));
         assert!(random.windows(2).all(|pair| pair[0] != pair[1]));
-        assert_eq!(methods[7].num_streaming(), 16);
+        assert_eq!(methods[7].mask().unwrap().num_streaming(), 16);
         assert_eq!(plan(5).methods(&SHAPE).unwrap(), methods);
     }
 
@@ -262,7 +377,12 @@ mod tests {
         let methods = several.methods(&SHAPE).unwrap();
         let sizes: Vec<(&str, usize)> = methods
             .iter()
-            .map(|method| (method.name.as_str(), 16 - method.num_streaming()))
+            .map(|method| {
+                (
+                    method.name.as_str(),
+                    method.mask().map_or(16, HeadMask::num_retrieval),
+                )
+            })
             .collect();
         let expected = [
             ("full", 16),
@@ -276,7 +396,7 @@ mod tests {
             ("all-streaming", 0),
         ];
         assert_eq!(sizes, expected);
-        assert_eq!(methods[4].mask, plan(5).methods(&SHAPE).unwrap()[2].mask);
+        assert_eq!(methods[4].keeps, plan(5).methods(&SHAPE).unwrap()[2].keeps);
     }
 
     #[test]
@@ -298,5 +418,69 @@ mod tests {
         };
         assert_eq!(code(foreign), "mask.shape");
         assert_eq!(MethodPlan::default().methods(&SHAPE).unwrap().len(), 1);
+    }
+
+    fn asking(words: &[&str], num_retrieval: usize) -> MethodPlan {
+        MethodPlan {
+            num_random: 0,
+            all_streaming: false,
+            asked: words.iter().map(|word| word.parse().unwrap()).collect(),
+            ..plan(num_retrieval)
+        }
+    }
+
+    #[test]
+    fn patches_of_single_chunks_are_warned_about() {
+        let methods = asking(&["snapkv:0.5:patch", "knorm:0.5"], 5)
+            .methods(&SHAPE)
+            .unwrap();
+        let found = warnings(&methods, &[512, 1024], 1024);
+        assert_eq!(
+            found,
+            ["`snapkv:0.5:patch`: every prompt is a single chunk, so the patch does nothing"]
+        );
+        assert!(warnings(&methods, &[512, 1024], 512).is_empty());
+        assert_eq!(
+            methods[3].check(100).unwrap_err().code(),
+            "eviction.capacity"
+        );
+        assert!(methods.iter().all(|method| method.check(256).is_ok()));
+    }
+
+    #[test]
+    fn methods_asked_for_come_after_those_that_are_always_run() {
+        let words = [
+            "snapkv:0.5",
+            "mask",
+            "full",
+            "all-streaming",
+            "streaming-llm",
+            "snapkv:0.7",
+        ];
+        let methods = asking(&words, 5).methods(&SHAPE).unwrap();
+        let names: Vec<_> = methods.iter().map(|method| method.name.as_str()).collect();
+        let expected = [
+            "full",
+            "mask",
+            "all-streaming",
+            "snapkv:0.5",
+            "streaming-llm",
+            "snapkv:0.7",
+        ];
+        assert_eq!(names, expected);
+        let code = |plan: MethodPlan| plan.methods(&SHAPE).unwrap_err().code();
+        assert_eq!(
+            code(asking(&["snapkv:0.5", "snapkv:0.50"], 5)),
+            "eval.method"
+        );
+        assert_eq!(code(asking(&["snapkv:0.5:window=0"], 5)), "eviction.window");
+        let maskless = |words: &[&str]| MethodPlan {
+            masks: Vec::new(),
+            streaming: None,
+            ..asking(words, 5)
+        };
+        assert_eq!(code(maskless(&["mask"])), "eval.missing");
+        assert_eq!(code(maskless(&["streaming-llm"])), "eval.missing");
+        assert_eq!(maskless(&["knorm:0.5"]).methods(&SHAPE).unwrap().len(), 2);
     }
 }

@@ -16,6 +16,7 @@ pub mod item;
 pub mod mask_file;
 pub mod material;
 pub mod method;
+pub mod method_spec;
 pub mod metric;
 pub mod plan;
 pub mod results;

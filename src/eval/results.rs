@@ -4,12 +4,14 @@
 
 use super::error::EvalError;
 use super::haystack::HaystackIdentity;
-use super::method::{MethodKind, Streaming};
+use super::method::{Keeps, MethodKind, Streaming};
 use super::metric::registry::Scores;
 use super::summary::Summary;
 use super::task::Card;
 use crate::footprint::predict::Prediction;
 use crate::infer::decode::Finish;
+use crate::infer::policy::evicting::{EvictionMethod, Selection};
+use crate::infer::policy::snapkv::Smoothing;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -124,10 +126,57 @@ pub struct MethodResult {
     pub name: String,
     /// The mask in checkpoint order, one text per layer, 1 = retrieval; nothing for full attention.
     pub retrieval_mask: Option<Vec<String>>,
+    /// The method and its settings, where tokens are ranked and evicted.
+    pub eviction: Option<EvictionIdentity>,
     /// Means.
     pub summary: Summary,
     /// Every item.
     pub items: Vec<ItemResult>,
+}
+
+/// How tokens were ranked and evicted.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct EvictionIdentity {
+    /// The method's name.
+    pub method: &'static str,
+    /// Share of a chunk's entries evicted.
+    pub token_sparsity: f64,
+    /// Trailing tokens of each call that are kept and observe.
+    pub observation_len: usize,
+    /// Whether the prompt's end was appended to every chunk but the last.
+    pub patch: bool,
+    /// Who chose. Where heads chose for themselves, `formula` is what they would hold if they had agreed.
+    pub selection: Selection,
+    /// How scores were smoothed, where they were.
+    pub smoothing: Option<Smoothing>,
+    /// What names the draw of random tokens.
+    pub seed: Option<u64>,
+}
+
+impl EvictionIdentity {
+    /// The identity of a method that evicts ranked tokens.
+    pub fn of(keeps: &Keeps) -> Option<Self> {
+        let Keeps::Ranked(policy) = keeps else {
+            return None;
+        };
+        let (method, settings) = (policy.method(), policy.settings());
+        let (smoothing, seed) = match method {
+            EvictionMethod::SnapKv(smoothing) | EvictionMethod::PyramidKv(smoothing) => {
+                (Some(smoothing), None)
+            }
+            EvictionMethod::KeyNorm => (None, None),
+            EvictionMethod::RandomTokens { seed } => (None, Some(seed)),
+        };
+        Some(Self {
+            method: method.name(),
+            token_sparsity: settings.sparsity.value(),
+            observation_len: settings.observation_len,
+            patch: settings.patch,
+            selection: settings.selection,
+            smoothing,
+            seed,
+        })
+    }
 }
 
 /// One answer.

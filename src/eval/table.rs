@@ -8,7 +8,7 @@ use super::task::Card;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Methods of one kind that keep as many retrieval heads: one column.
+/// Methods of one kind that keep as many retrieval heads, or a method that evicts tokens: one column.
 pub(super) struct Column<'a> {
     kind: MethodKind,
     num_retrieval: Option<usize>,
@@ -40,20 +40,30 @@ pub fn chance_text(chance: f64) -> String {
     }
 }
 
-/// Groups methods by kind and number of retrieval heads, more heads first.
+/// What methods of one column share: kind, retrieval heads, and the place of a method that evicts tokens.
+type Key = (MethodKind, Option<Reverse<usize>>, Option<usize>);
+
+/// Groups methods by kind and number of retrieval heads, more heads first; every method that evicts tokens stands alone.
 pub(super) fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
-    let mut groups: BTreeMap<(MethodKind, Option<Reverse<usize>>), Vec<&MethodResult>> =
-        BTreeMap::new();
-    for method in methods {
+    let mut groups: BTreeMap<Key, Vec<&MethodResult>> = BTreeMap::new();
+    for (place, method) in methods.iter().enumerate() {
         let size = method.num_retrieval().map(Reverse);
-        groups.entry((method.kind, size)).or_default().push(method);
+        let own = (method.kind == MethodKind::Eviction).then_some(place);
+        let key = (method.kind, size, own);
+        groups.entry(key).or_default().push(method);
     }
-    let column = |((kind, size), methods): ((_, Option<Reverse<usize>>), _)| Column {
+    let column = |((kind, size, _), methods): (Key, _)| Column {
         kind,
         num_retrieval: size.map(|Reverse(size)| size),
         methods,
     };
     groups.into_iter().map(column).collect()
+}
+
+/// Room for every title and a gap, at least `least`.
+pub(super) fn width(columns: &[Column<'_>], least: usize) -> usize {
+    let widths = columns.iter().map(|column| column.title().len() + 2);
+    widths.fold(least, usize::max)
 }
 
 fn heading(results: &Results) -> Vec<String> {
@@ -89,6 +99,7 @@ fn heading(results: &Results) -> Vec<String> {
 fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let card = &task.task;
     let titles: Vec<&str> = card.metrics().map(Metric::title).collect();
+    let width = width(columns, 22);
     let mut lines = vec![
         format!(
             "{}: {}, %; chance level {}",
@@ -96,7 +107,7 @@ fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Str
             titles.join(" / "),
             chance_text(100.0 * card.chance)
         ),
-        row("length", "depth ", columns.iter().map(Column::title)),
+        row("length", "depth ", width, columns.iter().map(Column::title)),
     ];
     let window_len = of.streaming.map_or(0, |of| of.span.window_len());
     let mut any_near = false;
@@ -108,16 +119,16 @@ fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Str
             let near = task.is_in_window(window_len, length, depth_index);
             any_near |= near;
             let depth = format!("{depth:.2}{}", if near { "*" } else { " " });
-            lines.push(row(&length.to_string(), &depth, cells));
+            lines.push(row(&length.to_string(), &depth, width, cells));
         }
         if depths.len() > 1 {
             let at = |cell: &Cell| cell.length == length;
             let cells = columns.iter().map(|column| column.scores(card, at));
-            lines.push(row(&length.to_string(), "all ", cells));
+            lines.push(row(&length.to_string(), "all ", width, cells));
         }
     }
     let overall = columns.iter().map(|column| column.overall(card.metric));
-    lines.push(row("all", "all ", overall));
+    lines.push(row("all", "all ", width, overall));
     if any_near {
         lines.push("* some needles stand in the window of streaming heads".to_owned());
     }
@@ -138,8 +149,9 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
         let cells = values.iter();
         cells.fold(String::new(), |line, value| format!("{line}{value:>12}"))
     };
+    let width = width(columns, 16);
     let mut lines = vec![format!(
-        "{:<16}{}",
+        "{:<width$}{}",
         "KV, counted",
         cells(title.map(str::to_owned))
     )];
@@ -155,20 +167,23 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
             ms(|method| method.summary.timing.prefill_ms),
             ms(|method| method.summary.timing.decode_ms_per_token),
         ];
-        lines.push(format!("{:<16}{}", column.title(), cells(values)));
+        lines.push(format!("{:<width$}{}", column.title(), cells(values)));
     }
     lines
 }
 
-fn row(length: &str, depth: &str, cells: impl Iterator<Item = String>) -> String {
+fn row(length: &str, depth: &str, width: usize, cells: impl Iterator<Item = String>) -> String {
     let start = format!("{length:>8} {depth:>6}");
-    cells.fold(start, |line, cell| format!("{line}{cell:>22}"))
+    cells.fold(start, |line, cell| format!("{line}{cell:>width$}"))
 }
 
 impl Column<'_> {
     /// The kind, the size of its masks, and their number if there are several.
     pub(super) fn title(&self) -> String {
-        let name = self.kind.name();
+        let name = match (self.kind, self.methods.as_slice()) {
+            (MethodKind::Eviction, [one]) => &one.name,
+            _ => self.kind.name(),
+        };
         let sized = match (self.kind, self.num_retrieval) {
             (MethodKind::Mask | MethodKind::Random, Some(kept)) => format!("{name} {kept}"),
             _ => name.to_owned(),

@@ -166,6 +166,14 @@ fn model() -> Llama {
     Llama::from_tensors(config, tensors).unwrap()
 }
 
+const ASKED: [&str; 5] = [
+    "snapkv:0.5:window=4",
+    "streaming-llm",
+    "pyramidkv:0.7:patch:window=4",
+    "knorm:0.5:head:window=4",
+    "random-tokens:0.7:window=0",
+];
+
 fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {
     let plan = MethodPlan {
         masks: HeadMask::new(2, 2, vec![false, true, true, false])
@@ -177,6 +185,7 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
             span: Span::new(4, 16, 1).unwrap(),
             rule,
         }),
+        asked: ASKED.map(|word| word.parse().unwrap()).to_vec(),
         seed: 0,
     };
     let methods = plan.methods(&llama.config().shape).unwrap();
@@ -210,7 +219,9 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         StreamingRule::FrozenPrompt,
     ] {
         let results = evaluate(&mut llama, rule, &items);
-        let kinds: Vec<_> = results.iter().map(|result| result.kind).collect();
+        let kinds: Vec<_> = results[..5].iter().map(|result| result.kind).collect();
+        let asked: Vec<&str> = results[5..].iter().map(|of| of.name.as_str()).collect();
+        assert_eq!(asked, ASKED);
         let random = MethodKind::Random;
         let all = MethodKind::AllStreaming;
         assert_eq!(

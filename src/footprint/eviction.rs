@@ -139,6 +139,9 @@ impl Coded for EvictionError {
 }
 
 impl TokenSparsity {
+    /// Nothing is evicted.
+    pub const ZERO: Self = Self(0.0);
+
     /// Checks the share.
     ///
     /// # Errors

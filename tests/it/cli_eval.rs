@@ -448,3 +448,65 @@ fn the_list_shows_every_task_without_a_model() {
     assert_eq!(run(&["eval"]).0, Some(2));
     assert_eq!(run(&["eval", "--model", "m", "--task", "recal"]).0, Some(2));
 }
+
+#[test]
+fn eviction_methods_store_their_settings_and_have_columns_of_their_own() {
+    let desk = Desk::new();
+    let methods = "full,snapkv:0.5:window=8,snapkv:0.7:patch:head:window=8,random-tokens:0.5:window=0:seed=4,streaming-llm";
+    let arguments = [
+        "--lengths",
+        "160",
+        "--chunk",
+        "64",
+        "--sink",
+        "4",
+        "--window",
+        "16",
+        "--method",
+        methods,
+    ];
+    let (code, table, stderr) = desk.eval(&arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    for name in methods.split(',') {
+        assert!(table.contains(name), "{name}: {table}");
+    }
+    let (_, json, _) = desk.eval(&[&arguments[..], &["--json"]].concat());
+    let results: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let found = results["tasks"][0]["methods"].as_array().unwrap();
+    assert_eq!(found.len(), 5);
+    assert!(found[0]["eviction"].is_null());
+    let expected = serde_json::json!({
+        "method": "snapkv", "token_sparsity": 0.7, "observation_len": 8, "patch": true, "selection": "head",
+        "smoothing": {"pooling": "average", "reach": 2}, "seed": null,
+    });
+    assert_eq!(found[2]["eviction"], expected);
+    assert_eq!(found[3]["eviction"]["seed"], 4);
+    let footprint = |index: usize| {
+        let of = &found[index]["summary"]["kv_counted"]["kv_footprint"];
+        of.as_f64().unwrap()
+    };
+    assert!(footprint(1) < 1.0 && footprint(3) < 1.0 && footprint(4) < footprint(1));
+}
+
+#[test]
+fn eviction_that_cannot_work_is_refused_before_anything_runs() {
+    let desk = Desk::new();
+    for (method, chunk, words) in [
+        (
+            "snapkv:0.9",
+            "256",
+            &["C = 25", "w = 64", "c = 256", "k = 0.9"][..],
+        ),
+        ("snapkv:0.5:patch", "32", &["w = 64", "c = 32"]),
+        ("snapkv", "256", &["needs a token sparsity"]),
+        ("mask", "256", &["--method mask", "--mask"]),
+    ] {
+        let (code, _, text) =
+            desk.eval(&["--lengths", "160", "--chunk", chunk, "--method", method]);
+        assert_eq!(code, Some(2), "{method}: {text}");
+        assert!(
+            words.iter().all(|word| text.contains(word)),
+            "{method}: {text}"
+        );
+    }
+}

@@ -122,6 +122,21 @@ impl EvictionPolicy {
         })
     }
 
+    /// What ranks.
+    pub fn method(&self) -> EvictionMethod {
+        self.method
+    }
+
+    /// Layers of the model.
+    pub fn num_layers(&self) -> usize {
+        self.num_layers
+    }
+
+    /// What was decided about it.
+    pub fn settings(&self) -> EvictionSettings {
+        self.settings
+    }
+
     /// What decides how much is kept.
     pub fn eviction(&self) -> TokenEviction {
         TokenEviction {
