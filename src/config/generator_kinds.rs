@@ -5,6 +5,8 @@ use crate::config::error::Bad;
 
 /// Most labels of a mapping, and why.
 const MAX_LABELS: (usize, &str) = (26, "the number of capital letters");
+/// Most rows of a table, and why: drawing different names ends only while there are names left.
+const MAX_ROWS: (usize, &str) = (10_000, "which leaves most names unused");
 /// Most hexadecimal digits of a key or value, and why.
 const MAX_DIGITS: (usize, &str) = (32, "the digits of a UUID");
 
@@ -217,6 +219,7 @@ impl LabelMapSettings {
 impl CopyTableSettings {
     pub(super) fn check(&self, at: &str) -> Result<(), Bad> {
         quiz(at, (self.weight, self.answer_weight), self.num_queries)?;
+        at_most(at, "num_rows_max", self.num_rows_max, MAX_ROWS)?;
         ordered(at, "num_rows", (self.num_rows_min, self.num_rows_max))
     }
 }

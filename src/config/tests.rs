@@ -445,3 +445,50 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
         assert_eq!(error.code(), code, "{set}: {error}");
     }
 }
+
+#[test]
+fn settings_of_generated_documents_are_checked_by_kind() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/pretrain-small.toml");
+    for (mix, code) in [
+        (
+            "kind = \"random-repeats\", span_min = 1, span_max = 2, alphabet = [9, 3]",
+            "config.range",
+        ),
+        (
+            "kind = \"random-repeats\", span_mim = 1, span_max = 2",
+            "config.unknown_key",
+        ),
+        (
+            "kind = \"json-kv\", num_pairs_min = 1, num_pairs_max = 3000, num_queries = 1",
+            "config.range",
+        ),
+        (
+            "kind = \"json-kv\", num_pairs_min = 1, num_pairs_max = 2, num_queries = 1, key_len = 33",
+            "config.range",
+        ),
+        (
+            "kind = \"json-kv\", num_pairs_min = 3, num_pairs_max = 2, num_queries = 1",
+            "config.range",
+        ),
+        (
+            "kind = \"label-map\", num_words_min = 1, num_words_max = 2, num_queries = 1, num_labels = 27",
+            "config.range",
+        ),
+        (
+            "kind = \"label-map\", num_words_min = 1, num_words_max = 2, num_queries = 0",
+            "config.range",
+        ),
+        (
+            "kind = \"copy-table\", num_rows_min = 1, num_rows_max = 10001, num_queries = 1",
+            "config.range",
+        ),
+        (
+            "kind = \"copy-table\", num_rows_min = 1, num_rows_max = 9, num_queries = 1, answer_weight = 0.0",
+            "config.range",
+        ),
+    ] {
+        let set = format!("stage.0.mix.0={{ weight = 1.0, {mix} }}");
+        let error = load::<PretrainFile>(&path, &[set]).unwrap_err();
+        assert_eq!(error.code(), code, "{mix}: {error}");
+    }
+}
