@@ -93,11 +93,12 @@ impl Coded for StrideError {
 /// # Errors
 /// If the model, its tokenizer, the text or the device is unusable.
 pub fn run(args: Args) -> Result<(), AnyFault> {
+    args.check_stride()?;
     let compute = args.compute.choose()?;
     let texts = args.text.read(&args.model)?;
     let llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
     let max_positions = llama.config().max_position_embeddings;
-    let windows = args.windows(max_positions)?;
+    let windows = args.windows(max_positions);
     warn_beyond(&texts.texts, windows, max_positions);
     let scorer = Scorer {
         llama: &llama,
@@ -117,26 +118,28 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
 }
 
 impl Args {
-    fn windows(&self, max_positions: usize) -> Result<Windows, StrideError> {
+    /// Before anything is read: a model takes long to load.
+    fn check_stride(&self) -> Result<(), StrideError> {
+        let lens = self.stride.zip(self.context);
+        match lens.map(|(stride, context)| (stride.get(), context.get())) {
+            Some((stride, context)) if stride > context => Err(StrideError { stride, context }),
+            _ => Ok(()),
+        }
+    }
+
+    fn windows(&self, max_positions: usize) -> Windows {
         let natural = self.text.is_sources().then_some(max_positions);
         let Some(context_len) = self.context.map(NonZeroUsize::get).or(natural) else {
-            return Ok(Windows::whole());
+            return Windows::whole();
         };
-        let stride = self.stride.map_or(context_len, NonZeroUsize::get);
-        if stride > context_len {
-            return Err(StrideError {
-                stride,
-                context: context_len,
-            });
-        }
-        Ok(Windows {
+        Windows {
             context_len,
-            stride,
+            stride: self.stride.map_or(context_len, NonZeroUsize::get),
             lead: match self.bos {
                 BosAt::Window => Lead::Begin,
                 BosAt::Document => Lead::Previous,
             },
-        })
+        }
     }
 }
 
@@ -173,7 +176,8 @@ fn score(
 
 fn warn_beyond(texts: &[Text], windows: Windows, max_positions: usize) {
     let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
-    let num_read = longest.min(windows.context_len);
+    // The last token is never read: it predicts nothing.
+    let num_read = longest.saturating_sub(1).min(windows.context_len);
     if num_read > max_positions {
         output::note(format!(
             "warning[model.positions]: {num_read} tokens, but the model was made for {max_positions}"

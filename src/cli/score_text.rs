@@ -6,7 +6,8 @@ use super::sources::{SourceSpec, open_sources};
 use crate::data::error::DataError;
 use crate::data::source::excerpt::{Excerpt, Limits, read_up_to};
 use crate::data::source::held_out::DEFAULT_SHARE;
-use crate::data::source::select::{Selection, Split, select};
+use crate::data::source::select::{Selection, Split};
+use crate::data::source::text::read_utf8;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::{AnyFault, Coded, Kind};
 use std::path::{Path, PathBuf};
@@ -31,25 +32,25 @@ pub(super) struct ScoredArgs {
 
     /// Share of documents that training held out; 1 scores all of them.
     #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = parse_measuring_share,
-          requires = "sources")]
+          conflicts_with = "file")]
     held_out: f64,
 
     /// Most bytes of text, e.g. `1MB` (powers of 1000): documents are taken in an order that depends on their names and the
     /// seed until the bytes run out; the last one is cut at the end of a line [default: all].
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, requires = "sources")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, conflicts_with = "file")]
     max_bytes: Option<u64>,
 
     /// Most bytes of one document, from its beginning to the end of a line: without it a few long documents, often
     /// repetitive ones, decide the result [default: all].
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, requires = "sources")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, conflicts_with = "file")]
     max_document_bytes: Option<u64>,
 
     /// Seed of the order of documents.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "sources")]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "file")]
     seed: u64,
 
     /// Write exactly the scored bytes to a new file, one document after the other, to run other programs on them.
-    #[arg(long, value_name = "FILE", requires = "sources")]
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
     dump: Option<PathBuf>,
 }
 
@@ -146,7 +147,7 @@ impl ScoredArgs {
             total: self.max_bytes,
             per_document: self.max_document_bytes,
         };
-        read_up_to(&select(&sources, &selection), limits)
+        read_up_to(&sources, &selection, limits)
     }
 }
 
@@ -167,18 +168,6 @@ fn tokenized(parts: Vec<Excerpt>, tokenizer: &Tokenizer) -> Result<Texts, AnyFau
     Ok(Texts {
         texts,
         blake3: Some(hasher.finalize().to_hex().to_string()),
-    })
-}
-
-fn read_utf8(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
-        path: path.to_path_buf(),
-        offset: error.utf8_error().valid_up_to(),
     })
 }
 

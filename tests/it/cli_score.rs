@@ -162,6 +162,22 @@ fn text_is_scored_with_one_begin_token_in_front() {
 }
 
 #[test]
+fn a_text_that_the_model_s_positions_hold_is_no_reason_to_warn() {
+    let root = tempfile::tempdir().unwrap();
+    let model = model_with_tokenizer(&root);
+    let file = root.path().join("ids");
+    let warns = |num_ids: usize| {
+        std::fs::write(&file, "7 ".repeat(num_ids)).unwrap();
+        let output = score(&model, &file, &["--tokens"]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).contains("warning[model.positions]")
+    };
+    // The model has 8 positions, and the last token is not read.
+    assert!(!warns(9));
+    assert!(warns(10));
+}
+
+#[test]
 fn what_cannot_be_scored_is_refused_with_a_code() {
     let root = tempfile::tempdir().unwrap();
     let model = folder("mha");
@@ -343,4 +359,18 @@ fn documents_of_sources_are_limited_and_flags_that_cannot_work_are_refused() {
     refused(&["--held-out", "1", "--dump", dump], "data.exists");
     refused(&["--held-out", "0"], "above 0");
     refused(&["--tokens"], "cannot be used with");
+
+    let file = shelf.corpus().join("0.rs");
+    for flags in [
+        ["--held-out", "1"],
+        ["--max-bytes", "1MB"],
+        ["--max-document-bytes", "1MB"],
+        ["--seed", "1"],
+        ["--dump", "elsewhere"],
+    ] {
+        let output = score(&shelf.model, &file, &flags);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{flags:?} {text}");
+        assert!(text.contains("cannot be used with"), "{text}");
+    }
 }

@@ -4,12 +4,11 @@ use super::TokenCorpus;
 use super::range::index_below;
 use crate::data::error::DataError;
 use crate::data::source::Source;
-use crate::data::source::select::{Selection, select};
+use crate::data::source::select::{Selection, nothing_selected, select};
 use crate::data::tokenizer::Tokenizer;
 use crate::random::below;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Tokenized documents in memory.
@@ -46,13 +45,7 @@ impl MemoryCorpus {
             corpus.num_bytes += num_bytes;
         }
         if corpus.ids.is_empty() {
-            let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
-            return Err(DataError::Empty {
-                path: Path::new(&names.join("+")).to_path_buf(),
-                reason:
-                    "no document is on the chosen side of the held-out line within the byte limit"
-                        .to_owned(),
-            });
+            return Err(nothing_selected(sources));
         }
         Ok(corpus)
     }
@@ -112,7 +105,7 @@ impl NaturalText {
             .collect();
         if total == 0 {
             return Err(DataError::Empty {
-                path: Path::new("corpus").to_path_buf(),
+                path: "corpus".into(),
                 reason: "it has no tokens".to_owned(),
             });
         }
@@ -159,8 +152,8 @@ pub(super) mod tests {
     /// The tiny model's tokenizer, loaded once.
     pub(in crate::data::generate) static TOKENIZER: LazyLock<Arc<Tokenizer>> =
         LazyLock::new(|| {
-            let path =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("checkpoints/tiny/tokenizer.json");
             Arc::new(Tokenizer::from_file(&path).unwrap())
         });
 

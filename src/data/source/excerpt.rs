@@ -1,8 +1,8 @@
 //! Documents in a fixed order up to a number of bytes, for measuring on a bounded amount of text.
 
-use super::select::Selected;
+use super::Source;
+use super::select::{Selection, nothing_selected, select};
 use crate::data::error::DataError;
-use std::path::Path;
 
 /// One document, or its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Limits {
     pub per_document: Option<u64>,
 }
 
-/// Reads `documents` in their order until the limit of all together is reached.
+/// Reads the selected documents of `sources`, in the order of [`select`], until the limit of all together is reached.
 ///
 /// A document is cut after a line feed; after a character if the part that fits holds none. Unlike the byte limit of a
 /// selection, no document is passed over for its size, so long ones are not underrepresented. Documents without text are
@@ -32,7 +32,11 @@ pub struct Limits {
 ///
 /// # Errors
 /// [`DataError::Empty`] if that is no text at all, or the first error of a document.
-pub fn read_up_to(documents: &[Selected<'_>], limits: Limits) -> Result<Vec<Excerpt>, DataError> {
+pub fn read_up_to(
+    sources: &[Box<dyn Source>],
+    selection: &Selection,
+    limits: Limits,
+) -> Result<Vec<Excerpt>, DataError> {
     let bound = |limit: Option<u64>| {
         limit.map_or(usize::MAX, |bytes| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -40,7 +44,7 @@ pub fn read_up_to(documents: &[Selected<'_>], limits: Limits) -> Result<Vec<Exce
     };
     let (mut left, most) = (bound(limits.total), bound(limits.per_document));
     let mut excerpts = Vec::new();
-    for document in documents {
+    for document in select(sources, selection) {
         let mut text = document.read()?.text;
         let is_last = text.len().min(most) >= left;
         text.truncate(cut(&text, left.min(most)));
@@ -57,13 +61,7 @@ pub fn read_up_to(documents: &[Selected<'_>], limits: Limits) -> Result<Vec<Exce
         }
     }
     if excerpts.is_empty() {
-        return Err(DataError::Empty {
-            path: Path::new("held-out documents").to_path_buf(),
-            reason: format!(
-                "{} are on the chosen side of the held-out line, and nothing of them is within the byte limit",
-                documents.len()
-            ),
-        });
+        return Err(nothing_selected(sources));
     }
     Ok(excerpts)
 }
@@ -80,8 +78,7 @@ fn cut(text: &str, limit: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::source::Source;
-    use crate::data::source::select::{Selection, Split, select};
+    use crate::data::source::select::Split;
     use crate::data::source::text::{Text, TextSettings};
     use crate::fault::Coded;
 
@@ -103,7 +100,7 @@ mod tests {
             total,
             per_document,
         };
-        read_up_to(&select(&sources, &selection), limits)
+        read_up_to(&sources, &selection, limits)
     }
 
     #[test]

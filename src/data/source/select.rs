@@ -101,6 +101,16 @@ pub fn select<'a>(sources: &'a [Box<dyn Source>], selection: &Selection) -> Vec<
         .collect()
 }
 
+/// The error of a choice from `sources` that holds no text.
+pub(in crate::data) fn nothing_selected(sources: &[Box<dyn Source>]) -> DataError {
+    let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
+    DataError::Empty {
+        path: names.join("+").into(),
+        reason: "no document is on the chosen side of the held-out line within the byte limit"
+            .to_owned(),
+    }
+}
+
 /// Independent of the held-out hash, so that a sample is not biased towards one side of that line.
 fn sample_hash(seed: u64, selected: &Selected<'_>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_derive_key("prulong document sample v1");

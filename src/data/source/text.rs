@@ -216,13 +216,21 @@ impl Source for Text {
     }
 }
 
-/// Reads a file that the user called text: UTF-8 without byte-order mark and NUL.
-fn read_text(path: &Path) -> Result<String, DataError> {
+/// Reads a file as UTF-8.
+///
+/// # Errors
+/// [`DataError::Io`] or [`DataError::Utf8`].
+pub fn read_utf8(path: &Path) -> Result<String, DataError> {
     let bytes = std::fs::read(path).map_err(|source| DataError::io("read", path, source))?;
-    let text = String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
+    String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
         path: path.to_path_buf(),
         offset: error.utf8_error().valid_up_to(),
-    })?;
+    })
+}
+
+/// Reads a file that the user called text: UTF-8 without byte-order mark and NUL.
+fn read_text(path: &Path) -> Result<String, DataError> {
+    let text = read_utf8(path)?;
     let not_text = |found, offset| DataError::NotText {
         path: path.to_path_buf(),
         found,
