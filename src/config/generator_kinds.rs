@@ -20,8 +20,8 @@ pub struct RandomRepeatsSettings {
     pub span_min: usize,
     /// Longest span.
     pub span_max: usize,
-    /// Fewest and most different tokens of a sequence, so that several tokens together tell what follows; absent = the whole
-    /// vocabulary, where one does.
+    /// Fewest and most tokens that a sequence is made of, so that several together tell what follows; drawn with repeats, so
+    /// the different ones may be fewer. Absent = the whole vocabulary, where one token tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alphabet: Option<[usize; 2]>,
 }

@@ -11,10 +11,9 @@
 use super::fact::{KeyClass, class_of};
 use super::question::QuestionText;
 use super::quiz::{DrawQuiz, Quiz, draw_rounds};
-use super::range::CountRange;
+use super::range::{CountRange, index_below};
 use crate::config::generator_kinds::JsonKvSettings;
 use crate::data::error::DataError;
-use crate::random::below;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 
@@ -138,7 +137,7 @@ impl DrawQuiz for JsonKv {
 }
 
 fn hex(rng: &mut ChaCha8Rng, len: usize) -> String {
-    let digit = |_| char::from(b"0123456789abcdef"[usize::try_from(below(rng, 16)).unwrap_or(0)]);
+    let digit = |_| char::from(b"0123456789abcdef"[index_below(rng, 16)]);
     (0..len).map(digit).collect()
 }
 

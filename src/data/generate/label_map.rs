@@ -19,9 +19,6 @@ use std::collections::BTreeSet;
 /// The form's word in settings.
 pub(super) const NAME: &str = "label-map";
 
-/// Labels there are: the capital letters.
-pub const MAX_LABELS: usize = 26;
-
 const CONSONANTS: &[u8] = b"bdfgklmnprstvz";
 const VOWELS: &[u8] = b"aeiou";
 const MIN_SYLLABLES: usize = 3;
@@ -37,7 +34,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Draws `num` mappings with different words of `class`; each of `num_labels` labels (at most [`MAX_LABELS`], drawn as
+    /// Draws `num` mappings with different words of `class`; each of `num_labels` labels (capital letters, drawn as
     /// well) has as many words as any other, or one more.
     pub fn draw_distinct(
         rng: &mut ChaCha8Rng,
@@ -47,7 +44,7 @@ impl Mapping {
     ) -> Vec<Self> {
         let mut letters: Vec<char> = ('A'..='Z').collect();
         shuffle(rng, &mut letters);
-        let mut labels: Vec<char> = letters[..num_labels.clamp(1, MAX_LABELS)]
+        let mut labels: Vec<char> = letters[..num_labels.clamp(1, letters.len())]
             .iter()
             .copied()
             .cycle()
@@ -55,13 +52,13 @@ impl Mapping {
             .collect();
         shuffle(rng, &mut labels);
         let mut words = BTreeSet::new();
-        let mut draw = |label| loop {
+        let draw = |label| loop {
             let word = pseudo_word(rng);
             if class_of(&format!("pseudo-word:{word}")) == class && words.insert(word.clone()) {
                 break Self { word, label };
             }
         };
-        labels.into_iter().map(&mut draw).collect()
+        labels.into_iter().map(draw).collect()
     }
 
     /// The mapping's line.

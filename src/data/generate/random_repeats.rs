@@ -45,8 +45,8 @@ impl RandomRepeats {
         )
     }
 
-    /// Draws from all ids below `vocab_size` but the `excluded` ones, with a period in `span`; each sequence from as many of
-    /// them as `alphabet` says, all of them without it.
+    /// Draws from all ids below `vocab_size` but the `excluded` ones, with a period in `span`; each sequence from as many
+    /// draws of them as `alphabet` says (equal ones may come), all of them without it.
     ///
     /// # Errors
     /// [`DataError::GeneratorSetting`] if no id is left.
