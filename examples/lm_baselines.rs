@@ -11,14 +11,15 @@
 
 use clap::Parser;
 use prulong::cli::amounts::{parse_bytes, parse_training_share};
-use prulong::cli::failure::Failure;
 use prulong::cli::output::{self, Output};
+use prulong::cli::program;
 use prulong::cli::sources::{SourceSpec, open_sources};
 use prulong::data::error::DataError;
 use prulong::data::generate::TokenCorpus;
 use prulong::data::generate::corpus::MemoryCorpus;
 use prulong::data::source::Source;
 use prulong::data::source::select::{Selection, Split, select};
+use prulong::data::source::text::read_utf8;
 use prulong::data::tokenizer::Tokenizer;
 use prulong::fault::{AnyFault, Coded, Kind};
 use std::ffi::OsString;
@@ -91,12 +92,6 @@ enum BaselineError {
         /// Size of the vocabulary.
         vocab_size: usize,
     },
-    /// A test file without text.
-    #[error("`{path}` is empty")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
     /// A compressor failed.
     #[error("cannot compress `{path}`")]
     Compress {
@@ -111,14 +106,13 @@ impl Coded for BaselineError {
     fn code(&self) -> &'static str {
         match self {
             Self::Order { .. } => "baselines.order",
-            Self::Empty { .. } => "baselines.empty",
             Self::Compress { .. } => "baselines.compress",
         }
     }
     fn kind(&self) -> Kind {
         match self {
             Self::Compress { .. } => Kind::Environment,
-            _ => Kind::Input,
+            Self::Order { .. } => Kind::Input,
         }
     }
     fn hint(&self) -> Option<String> {
@@ -168,21 +162,7 @@ pub(crate) struct Measured {
 
 /// Runs one command line and returns the process's exit code.
 pub(crate) fn call(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let args = match Args::try_parse_from(words) {
-        Ok(args) => args,
-        Err(usage) => {
-            let _ = usage.print();
-            return u8::try_from(usage.exit_code()).unwrap_or(2);
-        }
-    };
-    let printed = measure(&args).and_then(|report| print(&report, args.json));
-    match printed.err().as_ref().and_then(Failure::from_fault) {
-        Some(failure) => {
-            let _ = std::io::Write::write_all(&mut anstream::stderr(), failure.text().as_bytes());
-            failure.exit
-        }
-        None => 0,
-    }
+    program::call(words, |args: Args| print(&measure(&args)?, args.json))
 }
 
 fn main() -> ExitCode {
@@ -244,17 +224,13 @@ fn training_text(sources: &[Box<dyn Source>], selection: &Selection) -> Result<V
     Ok(text)
 }
 
-fn read_test(path: &Path) -> Result<String, AnyFault> {
-    let bytes = std::fs::read(path).map_err(|error| DataError::io("read", path, error))?;
-    let text = String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
-        path: path.to_path_buf(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
+fn read_test(path: &Path) -> Result<String, DataError> {
+    let text = read_utf8(path)?;
     if text.is_empty() {
-        return Err(BaselineError::Empty {
+        return Err(DataError::Empty {
             path: path.to_path_buf(),
-        }
-        .into());
+            reason: "the file is empty".to_owned(),
+        });
     }
     Ok(text)
 }

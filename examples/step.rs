@@ -11,14 +11,15 @@
 
 use clap::Parser;
 use prulong::attention::gated::GatedAttention;
+use prulong::cli::amounts::parse_word;
 use prulong::cli::compute::ComputeArgs;
-use prulong::cli::failure::Failure;
 use prulong::cli::output;
-use prulong::config::loss::{LossSettings, MemorySettings};
+use prulong::cli::program;
+use prulong::cli::run_setup::pass_settings;
+use prulong::config::loss::{LossSettings, MemorySettings, Saving};
 use prulong::fault::{AnyFault, Coded, Kind};
-use prulong::model::block::Saving;
 use prulong::model::llama::Llama;
-use prulong::model::train_pass::{ModelGrads, PassResult, PassSettings, Row, TrainPass};
+use prulong::model::train_pass::{ModelGrads, PassResult, Row, TrainPass};
 use prulong::span::Span;
 use prulong::torch::device;
 use prulong::torch::dtype::Dtype;
@@ -69,9 +70,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
     window: usize,
 
-    /// What the forward pass keeps for the backward pass.
-    #[arg(long, value_enum, default_value = "x+attention")]
-    saving: SavingName,
+    /// What the forward pass keeps for the backward pass: `x`, each layer's input; `x+attention`, also attention's outputs and
+    /// their logsumexp; `all`, so that nothing is computed again.
+    #[arg(long, value_name = "WHAT", default_value = "x+attention", value_parser = parse_word::<Saving>)]
+    saving: Saving,
 
     /// Also find the gradient of every weight.
     #[arg(long)]
@@ -83,37 +85,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     compute: ComputeArgs,
-}
-
-#[derive(clap::ValueEnum, Debug, Clone, Copy)]
-enum SavingName {
-    /// Each layer's input.
-    X,
-    /// Each layer's input, attention outputs and their logsumexp.
-    #[value(name = "x+attention")]
-    XAttention,
-    /// Everything: nothing is computed again.
-    All,
-}
-
-impl SavingName {
-    fn name(self) -> &'static str {
-        match self {
-            Self::X => "x",
-            Self::XAttention => "x+attention",
-            Self::All => "all",
-        }
-    }
-}
-
-impl From<SavingName> for Saving {
-    fn from(name: SavingName) -> Self {
-        match name {
-            SavingName::X => Self::Inputs,
-            SavingName::XAttention => Self::InputsAndAttention,
-            SavingName::All => Self::All,
-        }
-    }
 }
 
 /// The result could not be written.
@@ -173,7 +144,7 @@ pub(crate) struct Report {
     /// Threads of one operator.
     pub(crate) threads: usize,
     /// What the forward pass kept.
-    pub(crate) saving: &'static str,
+    pub(crate) saving: Saving,
     /// Tokens inside spans.
     pub(crate) num_tokens: usize,
     /// Predicted tokens.
@@ -184,22 +155,10 @@ pub(crate) struct Report {
 
 /// Runs one command line and returns the process's exit code.
 pub(crate) fn call(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let args = match Args::try_parse_from(words) {
-        Ok(args) => args,
-        Err(usage) => {
-            let _ = usage.print();
-            return u8::try_from(usage.exit_code()).unwrap_or(2);
-        }
-    };
-    let printed =
-        step(&args).and_then(|report| Ok(report.as_ref().map_or(Ok(()), output::json)?));
-    match printed.err().as_ref().and_then(Failure::from_fault) {
-        Some(failure) => {
-            let _ = std::io::Write::write_all(&mut anstream::stderr(), failure.text().as_bytes());
-            failure.exit
-        }
-        None => 0,
-    }
+    program::call(words, |args: Args| {
+        step(&args)?.as_ref().map_or(Ok(()), output::json)?;
+        Ok(())
+    })
 }
 
 fn main() -> ExitCode {
@@ -212,13 +171,18 @@ pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
     let compute = args.compute.choose()?;
     let model = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
     let batch = Batch::load(&args.batch, model.config())?;
+    // The project's default chunk lengths.
+    let memory = MemorySettings {
+        saving: args.saving,
+        ..MemorySettings::default()
+    };
     let pass = TrainPass {
         model: &model,
         attention: GatedAttention {
             backend: &*compute.backend,
             span: Some(&span),
         },
-        settings: settings(args.saving.into()),
+        settings: pass_settings(&memory, &LossSettings::default()),
     };
     let row = Row::new(&model, &batch.ids, &batch.labels, &batch.doc_lens);
     let loaded_rss_bytes = measure::status_bytes("VmRSS:");
@@ -243,21 +207,11 @@ pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
         device: device::name(compute.device),
         dtype: compute.dtype,
         threads: threads::threads(),
-        saving: args.saving.name(),
+        saving: args.saving,
         num_tokens: batch.ids.len(),
         num_targets: batch.num_targets(),
         loss: last.loss,
     }))
-}
-
-/// The project's default chunk lengths.
-fn settings(saving: Saving) -> PassSettings {
-    let signed = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
-    PassSettings {
-        saving,
-        mlp_chunk_len: signed(MemorySettings::default().mlp_chunk_len),
-        loss_chunk_len: signed(LossSettings::default().chunk_len),
-    }
 }
 
 /// What one step found.

@@ -3,12 +3,12 @@
 use super::{Amount, Measured};
 use prulong::attention::choose::choose;
 use prulong::attention::gated::GatedAttention;
-use prulong::config::loss::{LossSettings, MemorySettings};
-use prulong::model::block::Saving;
+use prulong::cli::run_setup::pass_settings;
+use prulong::config::loss::{LossSettings, MemorySettings, Saving};
 use prulong::model::config::ModelConfig;
 use prulong::model::init::{Init, Outputs, fresh_tensors};
 use prulong::model::llama::Llama;
-use prulong::model::train_pass::{PassSettings, Row, TrainPass};
+use prulong::model::train_pass::{Row, TrainPass};
 use prulong::random;
 use prulong::span::Span;
 use prulong::torch::dtype::Dtype;
@@ -123,18 +123,17 @@ impl StepCase {
         let model = model.unwrap_or_else(|error| panic!("{error}"));
         let backend = choose("auto", Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
         let span = Span::new(SPAN.0, SPAN.1, SPAN.2).unwrap_or_else(|error| panic!("{error}"));
-        let signed = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
+        let memory = MemorySettings {
+            saving: self.saving,
+            ..MemorySettings::default()
+        };
         let pass = TrainPass {
             model: &model,
             attention: GatedAttention {
                 backend: &*backend,
                 span: Some(&span),
             },
-            settings: PassSettings {
-                saving: self.saving,
-                mlp_chunk_len: signed(MemorySettings::default().mlp_chunk_len),
-                loss_chunk_len: signed(LossSettings::default().chunk_len),
-            },
+            settings: pass_settings(&memory, &LossSettings::default()),
         };
         let mut labels = ids.clone();
         labels[0] = -100;

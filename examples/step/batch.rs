@@ -247,7 +247,8 @@ impl BatchFile<'_> {
             .map(|bytes| f64::from(f32::from_le_bytes(bytes)))
             .collect();
         if let Some(item) = values.iter().position(|z| !(0.0..=1.0).contains(z)) {
-            return Err(self.value("z", item, "is not in [0, 1]".to_owned()));
+            let reason = format!("{} is not in [0, 1]", values[item]);
+            return Err(self.value("z", item, reason));
         }
         let layers = values.chunks(config.shape.num_kv_heads.max(1));
         Ok(layers.map(<[f64]>::to_vec).collect())

@@ -1,4 +1,4 @@
-//! Sizes and shares as a command line writes them.
+//! Sizes, shares and settings' words as a command line writes them.
 
 /// Parses `40MB`, `500kB`, `1GB` or plain bytes.
 ///
@@ -47,6 +47,14 @@ pub fn parse_measuring_share(text: &str) -> Result<f64, String> {
     (share > 0.0 && share <= 1.0)
         .then_some(share)
         .ok_or_else(|| "a share is above 0 and at most 1".to_owned())
+}
+
+/// Parses a word that a file writes for the same choice.
+///
+/// # Errors
+/// What words there are.
+pub fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
+    serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `prulong pack`.
 
+use crate::cli::amounts::parse_word;
 use crate::cli::output;
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::data::mds::writer::WriteOptions;
@@ -215,11 +216,6 @@ fn report(target: &Path, packed: &[Packed]) -> String {
     }
     text.truncate(text.trim_end().len());
     text
-}
-
-/// Parses a word that the dataset's manifest uses for the same choice.
-fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
-    serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
 
 /// Parses `zstd` or `zstd:LEVEL`.

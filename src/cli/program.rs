@@ -4,6 +4,7 @@ use crate::cli::failure::Failure;
 use crate::cli::{bug, output};
 use crate::fault::AnyFault;
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Finds which attention heads of a long-context Llama need the whole KV cache, and measures what the others save.
@@ -71,25 +72,37 @@ impl Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
-    bug::guard(|| match Cli::try_parse() {
-        Ok(cli) => finish(cli.command.run()),
-        Err(usage) => {
-            let code = u8::try_from(usage.exit_code()).unwrap_or(2);
-            // Help that nobody reads to the end is no failure.
-            let _ = usage.print();
-            ExitCode::from(code)
-        }
+    bug::guard(|| {
+        let run = |cli: Cli| cli.command.run();
+        ExitCode::from(call(std::env::args_os(), run))
     })
 }
 
-fn finish(result: Result<(), AnyFault>) -> ExitCode {
+/// Parses a command line, runs it, says on standard error what went wrong, and returns the exit code.
+pub fn call<A: Parser>(
+    words: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(A) -> Result<(), AnyFault>,
+) -> u8 {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let as_json = words.iter().any(|word| word == "--json");
+    match A::try_parse_from(words) {
+        Ok(args) => finish(run(args), as_json),
+        Err(usage) => {
+            // Help that nobody reads to the end is no failure.
+            let _ = usage.print();
+            u8::try_from(usage.exit_code()).unwrap_or(2)
+        }
+    }
+}
+
+fn finish(result: Result<(), AnyFault>, as_json: bool) -> u8 {
     let Some(failure) = result.err().as_ref().and_then(Failure::from_fault) else {
-        return ExitCode::SUCCESS;
+        return 0;
     };
-    if std::env::args_os().any(|arg| arg == "--json") {
+    if as_json {
         output::note(failure.json().trim_end());
     } else {
         let _ = std::io::Write::write_all(&mut anstream::stderr(), failure.text().as_bytes());
     }
-    ExitCode::from(failure.exit)
+    failure.exit
 }

@@ -1,7 +1,10 @@
 //! Steps that `train` and `pretrain` share before a run starts.
 
 use crate::config::device::DeviceRequest as ConfigDevice;
+use crate::config::loss::{LossSettings, MemorySettings, Saving as ConfigSaving};
 use crate::fault::{Coded, Kind};
+use crate::model::block::Saving;
+use crate::model::train_pass::PassSettings;
 use crate::torch::abi;
 use crate::torch::device::{DeviceRequest, name as device_name};
 use crate::torch::error::TorchError;
@@ -53,6 +56,20 @@ pub fn device(request: ConfigDevice) -> Result<tch::Device, TorchError> {
         ConfigDevice::Cuda(index) => DeviceRequest::Cuda(Some(index)),
     };
     request.resolve()
+}
+
+/// How a training pass trades memory for time.
+pub fn pass_settings(memory: &MemorySettings, loss: &LossSettings) -> PassSettings {
+    let signed = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
+    PassSettings {
+        saving: match memory.saving {
+            ConfigSaving::Inputs => Saving::Inputs,
+            ConfigSaving::InputsAndAttention => Saving::InputsAndAttention,
+            ConfigSaving::All => Saving::All,
+        },
+        mlp_chunk_len: signed(memory.mlp_chunk_len),
+        loss_chunk_len: signed(loss.chunk_len),
+    }
 }
 
 /// What a run's numbers depend on besides its settings, as the text of `env.json`.

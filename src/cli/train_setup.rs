@@ -1,9 +1,10 @@
 //! From a checked configuration to a trainer, its data and the facts an exported mask will carry.
 
+use super::run_setup::pass_settings;
 use crate::attention::Backend;
 use crate::config::data::Verification;
 use crate::config::load::Loaded;
-use crate::config::loss::{Reduction as ConfigReduction, Saving as ConfigSaving};
+use crate::config::loss::Reduction as ConfigReduction;
 use crate::config::model::Dtype;
 use crate::config::sparsity::Constraint as ConfigConstraint;
 use crate::config::train::TrainConfig;
@@ -15,10 +16,8 @@ use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use crate::gate::lagrangian::Constraint;
 use crate::mask::provenance::{Provenance, folder_name};
-use crate::model::block::Saving;
 use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
-use crate::model::train_pass::PassSettings;
 use crate::model::weights::Weights as WeightFiles;
 use crate::train::error::TrainError;
 use crate::train::gate_init::{frozen, initial_gates};
@@ -156,16 +155,6 @@ fn trainer(
             weight_decay: rates.weight_decay,
         },
     });
-    let signed = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
-    let pass = PassSettings {
-        saving: match config.memory.saving {
-            ConfigSaving::Inputs => Saving::Inputs,
-            ConfigSaving::InputsAndAttention => Saving::InputsAndAttention,
-            ConfigSaving::All => Saving::All,
-        },
-        mlp_chunk_len: signed(config.memory.mlp_chunk_len),
-        loss_chunk_len: signed(config.loss.chunk_len),
-    };
     let reduction = match config.loss.reduction {
         ConfigReduction::Mean => Reduction::Mean,
         ConfigReduction::ExactTokens => Reduction::ExactTokens,
@@ -176,7 +165,7 @@ fn trainer(
     };
     let settings = StepSettings {
         seed: config.seed,
-        pass,
+        pass: pass_settings(&config.memory, &config.loss),
         lr: optimizer.lr,
         adam,
         clip_norm: optimizer.clip_norm,

@@ -301,7 +301,7 @@ fn bad_batches_end_with_2_and_name_the_tensor_and_the_item() {
         ),
         (
             &|batch: &mut Batch| batch.z[2] = f32::NAN,
-            "`IN`: `z`, item 2: is not in [0, 1] | a gate is 1 for a retrieval head, 0 for a streaming head, or between"
+            "`IN`: `z`, item 2: NaN is not in [0, 1] | a gate is 1 for a retrieval head, 0 for a streaming head, or between"
                 .to_owned(),
         ),
         (
