@@ -56,7 +56,7 @@ pub enum Saving {
     Inputs,
     /// The layer's input, attention outputs and lse.
     InputsAndAttention,
-    /// Everything: nothing is computed again.
+    /// Also the feed-forward's gate and up: only norms and activation functions are computed again.
     All,
 }
 
@@ -138,6 +138,14 @@ pub(super) fn project(
     )
 }
 
+/// Attention's output `[T, H * D]`, and what its backward pass needs.
+fn attend(context: &BlockContext, projected: &Projected, z: &[f64]) -> (Tensor, PackedBranches) {
+    let (attended, branches) = context
+        .documents
+        .forward(&context.attention, projected.qkv(), z);
+    (attended.flatten(1, 2), branches)
+}
+
 /// The layer's output, and what its backward pass needs.
 ///
 /// # Shapes
@@ -149,10 +157,7 @@ pub fn forward(
     z: &[f64],
 ) -> (Tensor, SavedBlock) {
     let projected = Projected::new(weights, context, x);
-    let (attended, branches) = context
-        .documents
-        .forward(&context.attention, projected.qkv(), z);
-    let attended = attended.flatten(1, 2);
+    let (attended, branches) = attend(context, &projected, z);
     let x1 = x + linear::forward(&attended, &weights.o);
     let (y, rest) = if context.saving == Saving::All {
         let (y, mlp) = mlp::forward_keeping(weights, context.mlp, &x1);
@@ -189,30 +194,27 @@ pub fn backward(
     wanted: Wanted,
     mut grads: Option<&mut LayerGrads>,
 ) -> BlockGrads {
-    let (kept, computed) = match &saved.rest {
-        Some(rest) => (Some(&rest.projected), None),
-        None => (None, Some(Projected::new(weights, context, &saved.x))),
+    let rest = saved.rest.as_ref();
+    let (new_projected, new_attention, new_x1);
+    let projected = if let Some(rest) = rest {
+        &rest.projected
+    } else {
+        new_projected = Projected::new(weights, context, &saved.x);
+        &new_projected
     };
-    let Some(projected) = kept.or(computed.as_ref()) else {
-        unreachable!("projections are either saved or recomputed");
+    let (attended, branches) = if let Some(attention) = &saved.attention {
+        attention
+    } else {
+        new_attention = attend(context, projected, z);
+        &new_attention
     };
-    let recomputed = saved.attention.is_none().then(|| {
-        let (out, branches) = context
-            .documents
-            .forward(&context.attention, projected.qkv(), z);
-        (out.flatten(1, 2), branches)
-    });
-    let Some((attended, branches)) = saved.attention.as_ref().or(recomputed.as_ref()) else {
-        unreachable!("attention is either saved or recomputed");
+    let x1 = if let Some(rest) = rest {
+        &rest.x1
+    } else {
+        new_x1 = &saved.x + linear::forward(attended, &weights.o);
+        &new_x1
     };
-    let computed = kept
-        .is_none()
-        .then(|| &saved.x + linear::forward(attended, &weights.o));
-    let kept_x1 = saved.rest.as_ref().map(|rest| &rest.x1);
-    let Some(x1) = kept_x1.or(computed.as_ref()) else {
-        unreachable!("the residual is either saved or recomputed");
-    };
-    let kept = saved.rest.as_ref().map(|rest| rest.mlp.as_slice());
+    let kept = rest.map(|rest| rest.mlp.as_slice());
     let dx1 = mlp::backward(weights, context.mlp, (x1, kept), dy, grads.as_deref_mut());
     let dattended = linear::input_grad(&dx1, &weights.o).view_as(&projected.q);
     linear::add_weight_grad(

@@ -82,12 +82,12 @@ pub fn backward(
     let pieces = chunks(x, settings.chunk_len).zip(chunks(dy, settings.chunk_len));
     let chunks = pieces.enumerate().map(|(index, (x, dy))| {
         let grads = grads.as_deref_mut();
-        let kept = kept.map(|kept| &kept[index]);
-        let computed = kept
-            .is_none()
-            .then(|| Activations::new(weights, &x, settings.eps));
-        let Some(activations) = kept.or(computed.as_ref()) else {
-            unreachable!("activations are either kept or computed");
+        let computed;
+        let activations = if let Some(kept) = kept {
+            &kept[index]
+        } else {
+            computed = Activations::new(weights, &x, settings.eps);
+            &computed
         };
         backward_chunk(weights, settings.eps, (&x, activations), &dy, grads)
     });

@@ -148,7 +148,10 @@ impl TrainPass<'_> {
     /// Sum of the cross-entropy of `row` under gates `z[layer]`, without gradients.
     pub fn evaluate(&self, row: &Row, z: &[Vec<f64>]) -> f64 {
         let _guard = tch::no_grad_guard();
-        let context = self.context(row);
+        let context = BlockContext {
+            saving: Saving::Inputs,
+            ..self.context(row)
+        };
         let mut x = self.model.embed(&row.ids);
         for (weights, z) in self.model.layers.iter().zip(z) {
             x = block::forward(weights, &context, &x, z).0;
