@@ -32,7 +32,7 @@ impl DuoChunkCache {
 
     /// Attends over the rows of one call, counting them.
     fn attend_rows(&mut self, q_thd: &Tensor, k_skd: &Tensor, v_skd: &Tensor) -> Tensor {
-        let heads = to_u64(self.rows.num_kv_heads());
+        let heads = self.rows.num_kv_heads();
         self.held = heads * to_u64(row_count(k_skd));
         self.pairs += heads * attend::causal_pairs(q_thd, k_skd);
         attend::causal(self.rows.backend(), q_thd, k_skd, v_skd)
@@ -65,11 +65,11 @@ impl HeadCache for DuoChunkCache {
         let rows = self
             .span
             .cached_len(StreamingRule::DuoChunk, self.rows.seen());
-        to_u64(self.rows.num_kv_heads()) * to_u64(rows)
+        self.rows.num_kv_heads() * to_u64(rows)
     }
 
     fn allocated(&self) -> u64 {
-        to_u64(self.rows.num_kv_heads()) * to_u64(self.rows.capacity())
+        self.rows.allocated()
     }
 
     fn pairs(&self) -> u64 {

@@ -1,14 +1,15 @@
 //! Token eviction, selected per kv head: all heads of a group share what stays of each chunk.
 
-use super::attend::{Rows, after, causal, causal_pairs, pairs_after, row_count, slice};
+use super::attend::{Rows, after, pairs_after, row_count, slice};
 use super::growing::Growing;
 use super::keeper::{Keeper, Verdict};
 use super::ranking::top;
 use super::{HeadCache, RowSpec};
+use crate::footprint::eviction::CallBudget;
 use crate::infer::error::InferError;
-use crate::infer::int::to_u64;
+use crate::infer::int::{to_i64, to_u64};
 use crate::torch::dims::dims;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Keeps a ranked share of each prefill chunk and every decoded token.
 ///
@@ -16,7 +17,6 @@ use tch::Tensor;
 pub struct EvictingCache {
     rows: Growing,
     keeper: Keeper,
-    num_kv_heads: u64,
     held: u64,
     pairs: u64,
 }
@@ -32,7 +32,6 @@ impl EvictingCache {
             ..spec
         };
         Ok(Self {
-            num_kv_heads: to_u64(spec.num_kv_heads),
             rows: Growing::new(spec)?,
             keeper,
             held: 0,
@@ -46,11 +45,10 @@ impl EvictingCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
-        self.rows.append(k_tkd, v_tkd)?;
-        let (keys_skd, values_skd) = self.rows.rows();
-        self.held = self.stored();
-        self.pairs += self.num_kv_heads * causal_pairs(q_thd, &keys_skd);
-        Ok(causal(self.rows.backend(), q_thd, &keys_skd, &values_skd))
+        let (out_thd, pairs) = self.rows.append_and_attend(q_thd, k_tkd, v_tkd)?;
+        self.held = self.rows.stored();
+        self.pairs += pairs;
+        Ok(out_thd)
     }
 
     /// Appends what stays of a call: the best-ranked rows, then the window unless it was a patch.
@@ -60,32 +58,35 @@ impl EvictingCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<(), InferError> {
-        let budget = &verdict.budget;
-        let before = row_count(k_tkd) - budget.window_len;
-        let best = |rows: &Tensor| {
-            let ranked = slice(rows, 0, before);
-            match &verdict.scores {
-                None => ranked,
-                Some(scores_kgm) => {
-                    let shared_km = scores_kgm.mean_dim(1, false, scores_kgm.kind());
-                    pick(&ranked, &top(&shared_km, budget.num_top))
-                }
+        let prompt_len = row_count(k_tkd) - verdict.budget.patch_len;
+        match &verdict.scores {
+            None => self
+                .rows
+                .append(&slice(k_tkd, 0, prompt_len), &slice(v_tkd, 0, prompt_len)),
+            Some(scores_kgm) => {
+                let kept_kn = kept(scores_kgm, &verdict.budget, prompt_len);
+                self.rows
+                    .append(&pick(k_tkd, &kept_kn), &pick(v_tkd, &kept_kn))
             }
-        };
-        self.rows.append(&best(k_tkd), &best(v_tkd))?;
-        if budget.patch_len > 0 {
-            return Ok(());
         }
-        let window = |rows: &Tensor| slice(rows, before, budget.window_len);
-        self.rows.append(&window(k_tkd), &window(v_tkd))
     }
 }
 
-/// Rows `[M, K, D]` at `positions` `[K, N]` -> `[N, K, D]`.
-fn pick(rows_mkd: &Tensor, positions_kn: &Tensor) -> Tensor {
-    let [_, _, head_dim] = dims(rows_mkd);
+/// Positions of what each kv head keeps of `prompt_len` tokens: `[K, N]`, ascending.
+fn kept(scores_kgm: &Tensor, budget: &CallBudget, prompt_len: usize) -> Tensor {
+    let [num_kv_heads, _, num_ranked] = dims(scores_kgm);
+    let shared_km = scores_kgm.mean_dim(1, false, scores_kgm.kind());
+    let options = (Kind::Int64, scores_kgm.device());
+    let window = Tensor::arange_start(num_ranked, to_i64(prompt_len), options);
+    let window_kn = window.expand([num_kv_heads, -1], false);
+    Tensor::cat(&[top(&shared_km, budget.num_top), window_kn], 1)
+}
+
+/// Rows `[T, K, D]` at `positions` `[K, N]` -> `[N, K, D]`.
+fn pick(rows_tkd: &Tensor, positions_kn: &Tensor) -> Tensor {
+    let [_, _, head_dim] = dims(rows_tkd);
     let index = positions_kn.transpose(0, 1).unsqueeze(-1);
-    rows_mkd.gather(0, &index.expand([-1, -1, head_dim], false), false)
+    rows_tkd.gather(0, &index.expand([-1, -1, head_dim], false), false)
 }
 
 impl HeadCache for EvictingCache {
@@ -109,8 +110,8 @@ impl HeadCache for EvictingCache {
         };
         let out_thd = after(self.rows.backend(), q_thd, cached, own);
         let (past, call_len) = (self.rows.len(), row_count(q_thd));
-        self.held = self.num_kv_heads * to_u64(past + call_len);
-        self.pairs += self.num_kv_heads * pairs_after(call_len, past);
+        self.held = self.rows.num_kv_heads() * to_u64(past + call_len);
+        self.pairs += self.rows.num_kv_heads() * pairs_after(call_len, past);
         let verdict = self.keeper.judge(q_thd, k_tkd)?;
         self.keep(&verdict, k_tkd, v_tkd)?;
         Ok(out_thd)
@@ -131,11 +132,11 @@ impl HeadCache for EvictingCache {
     }
 
     fn stored(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.len())
+        self.rows.stored()
     }
 
     fn allocated(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.capacity())
+        self.rows.allocated()
     }
 
     fn pairs(&self) -> u64 {

@@ -1,9 +1,8 @@
 //! `frozen-prompt`: dense prefill, one cut to sinks and window, then every decoded row is kept.
 
 use super::growing::Growing;
-use super::{HeadCache, RowSpec, attend};
+use super::{HeadCache, RowSpec};
 use crate::infer::error::InferError;
-use crate::infer::int::to_u64;
 use crate::span::Span;
 use tch::Tensor;
 
@@ -11,7 +10,6 @@ use tch::Tensor;
 pub struct FrozenPromptCache {
     rows: Growing,
     span: Span,
-    num_kv_heads: u64,
     held: u64,
     pairs: u64,
 }
@@ -23,7 +21,6 @@ impl FrozenPromptCache {
     /// [`InferError::Torch`] if memory runs out.
     pub fn new(spec: RowSpec, span: Span) -> Result<Self, InferError> {
         Ok(Self {
-            num_kv_heads: to_u64(spec.num_kv_heads),
             rows: Growing::new(spec)?,
             span,
             held: 0,
@@ -39,16 +36,10 @@ impl HeadCache for FrozenPromptCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
-        self.rows.append(k_tkd, v_tkd)?;
-        let (keys_skd, values_skd) = self.rows.rows();
-        self.held = self.stored();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &keys_skd);
-        Ok(attend::causal(
-            self.rows.backend(),
-            q_thd,
-            &keys_skd,
-            &values_skd,
-        ))
+        let (out_thd, pairs) = self.rows.append_and_attend(q_thd, k_tkd, v_tkd)?;
+        self.held = self.rows.stored();
+        self.pairs += pairs;
+        Ok(out_thd)
     }
 
     fn end_prefill(&mut self) -> Result<(), InferError> {
@@ -61,11 +52,11 @@ impl HeadCache for FrozenPromptCache {
     }
 
     fn stored(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.len())
+        self.rows.stored()
     }
 
     fn allocated(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.capacity())
+        self.rows.allocated()
     }
 
     fn pairs(&self) -> u64 {

@@ -1,10 +1,10 @@
 //! Preallocated rows that grow by a quarter.
 
 use super::RowSpec;
-use super::attend::row_count;
+use super::attend::{causal, causal_pairs, row_count};
 use crate::attention::Backend;
 use crate::infer::error::InferError;
-use crate::infer::int::to_i64;
+use crate::infer::int::{to_i64, to_u64};
 use tch::Tensor;
 
 /// Keys and values `[capacity, K, D]`, of which the first `len` rows are in use, oldest first.
@@ -42,6 +42,23 @@ impl Growing {
         Ok(())
     }
 
+    /// Appends a call's rows and attends causally over all: the output and the (query, key) pairs of all kv heads.
+    ///
+    /// # Shapes
+    /// `q_thd`: `[T, H, D]`, `k_tkd`, `v_tkd`: `[T, K, D]`. Returns `[T, H, D]`.
+    pub(super) fn append_and_attend(
+        &mut self,
+        q_thd: &Tensor,
+        k_tkd: &Tensor,
+        v_tkd: &Tensor,
+    ) -> Result<(Tensor, u64), InferError> {
+        self.append(k_tkd, v_tkd)?;
+        let (keys_skd, values_skd) = self.rows();
+        let pairs = self.num_kv_heads() * causal_pairs(q_thd, &keys_skd);
+        let out_thd = causal(self.backend(), q_thd, &keys_skd, &values_skd);
+        Ok((out_thd, pairs))
+    }
+
     /// Views of the rows in use: `[len, K, D]` each.
     pub(super) fn rows(&self) -> (Tensor, Tensor) {
         let len = to_i64(self.len);
@@ -71,12 +88,24 @@ impl Growing {
         &*self.spec.backend
     }
 
+    /// Kv heads of each row.
+    pub(super) fn num_kv_heads(&self) -> u64 {
+        to_u64(self.spec.num_kv_heads)
+    }
+
+    /// Rows in use.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn capacity(&self) -> usize {
-        self.capacity
+    /// Entries in use.
+    pub(super) fn stored(&self) -> u64 {
+        self.num_kv_heads() * to_u64(self.len)
+    }
+
+    /// Entries for which memory is allocated.
+    pub(super) fn allocated(&self) -> u64 {
+        self.num_kv_heads() * to_u64(self.capacity)
     }
 
     fn reallocate(&mut self, capacity: usize) -> Result<(), InferError> {

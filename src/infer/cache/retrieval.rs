@@ -1,15 +1,13 @@
 //! Keeps every row: retrieval heads, and full attention.
 
 use super::growing::Growing;
-use super::{HeadCache, RowSpec, attend};
+use super::{HeadCache, RowSpec};
 use crate::infer::error::InferError;
-use crate::infer::int::to_u64;
 use tch::Tensor;
 
 /// A growing cache; each query sees every earlier token.
 pub struct RetrievalCache {
     rows: Growing,
-    num_kv_heads: u64,
     pairs: u64,
 }
 
@@ -20,7 +18,6 @@ impl RetrievalCache {
     /// [`InferError::Torch`] if memory runs out.
     pub fn new(spec: RowSpec) -> Result<Self, InferError> {
         Ok(Self {
-            num_kv_heads: to_u64(spec.num_kv_heads),
             rows: Growing::new(spec)?,
             pairs: 0,
         })
@@ -34,15 +31,9 @@ impl HeadCache for RetrievalCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
-        self.rows.append(k_tkd, v_tkd)?;
-        let (keys_skd, values_skd) = self.rows.rows();
-        self.pairs += self.num_kv_heads * attend::causal_pairs(q_thd, &keys_skd);
-        Ok(attend::causal(
-            self.rows.backend(),
-            q_thd,
-            &keys_skd,
-            &values_skd,
-        ))
+        let (out_thd, pairs) = self.rows.append_and_attend(q_thd, k_tkd, v_tkd)?;
+        self.pairs += pairs;
+        Ok(out_thd)
     }
 
     fn held(&self) -> u64 {
@@ -50,11 +41,11 @@ impl HeadCache for RetrievalCache {
     }
 
     fn stored(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.len())
+        self.rows.stored()
     }
 
     fn allocated(&self) -> u64 {
-        self.num_kv_heads * to_u64(self.rows.capacity())
+        self.rows.allocated()
     }
 
     fn pairs(&self) -> u64 {

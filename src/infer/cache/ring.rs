@@ -5,7 +5,7 @@ use super::attend::row_count;
 use super::growing::allocate;
 use crate::attention::Backend;
 use crate::infer::error::InferError;
-use crate::infer::int::to_i64;
+use crate::infer::int::{to_i64, to_u64};
 use std::ops::Range;
 use tch::Tensor;
 
@@ -58,7 +58,7 @@ impl SinkRing {
 
     /// Every row in use, in storage order: for a single query, which sees them all.
     pub(super) fn all(&self) -> (Tensor, Tensor) {
-        let len = to_i64(self.seen.min(self.sink_len + self.ring_len));
+        let len = to_i64(self.seen.min(self.capacity()));
         (self.k_skd.narrow(0, 0, len), self.v_skd.narrow(0, 0, len))
     }
 
@@ -98,9 +98,9 @@ impl SinkRing {
         self.seen
     }
 
-    /// Rows for which memory is allocated.
-    pub(super) fn capacity(&self) -> usize {
-        self.sink_len + self.ring_len
+    /// Entries for which memory is allocated.
+    pub(super) fn allocated(&self) -> u64 {
+        self.num_kv_heads() * to_u64(self.capacity())
     }
 
     /// The attention kernel.
@@ -109,8 +109,12 @@ impl SinkRing {
     }
 
     /// Kv heads of each row.
-    pub(super) fn num_kv_heads(&self) -> usize {
-        self.spec.num_kv_heads
+    pub(super) fn num_kv_heads(&self) -> u64 {
+        to_u64(self.spec.num_kv_heads)
+    }
+
+    fn capacity(&self) -> usize {
+        self.sink_len + self.ring_len
     }
 
     fn row(&self, token: usize) -> usize {

@@ -137,7 +137,7 @@ impl HeadCache for SlidingCache {
         k_tkd: &Tensor,
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
-        let heads = to_u64(self.rows.num_kv_heads());
+        let heads = self.rows.num_kv_heads();
         if row_count(q_thd) == 1 {
             self.rows.push(k_tkd, v_tkd);
             let (keys_skd, values_skd) = self.rows.all();
@@ -169,16 +169,16 @@ impl HeadCache for SlidingCache {
         let rows = self
             .span
             .cached_len(StreamingRule::Sliding, self.rows.seen());
-        to_u64(self.rows.num_kv_heads()) * to_u64(rows)
+        self.rows.num_kv_heads() * to_u64(rows)
     }
 
     fn allocated(&self) -> u64 {
-        to_u64(self.rows.num_kv_heads()) * to_u64(self.rows.capacity())
+        self.rows.allocated()
     }
 
     fn pairs(&self) -> u64 {
         let masked = u64::try_from(self.masked_pairs.int64_value(&[])).unwrap_or(0);
-        self.pairs + to_u64(self.rows.num_kv_heads()) * masked
+        self.pairs + self.rows.num_kv_heads() * masked
     }
 }
 

@@ -7,14 +7,14 @@
 //! A chunk's queries meet the cached rows of their own head, gathered for the call: a mask of chunk x rows per head would be
 //! larger than the rows. A decoded token has one query, so there the flags are the mask and nothing is copied.
 
-use super::attend::{Rows, after_attended, attended, masked, pairs_after, row_count};
+use super::attend::{Rows, after_attended, attended, masked, row_count};
 use super::growing::Growing;
 use super::keeper::{Keeper, Verdict};
 use super::ranking::top_marks;
 use super::{HeadCache, RowSpec};
 use crate::attention::{Attended, Visibility};
 use crate::infer::error::InferError;
-use crate::infer::int::{to_i64, to_u64, to_usize};
+use crate::infer::int::{to_i64, to_u64, to_usize, triangle};
 use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
@@ -59,15 +59,11 @@ impl UnionCache {
         })
     }
 
-    fn count(&self, of: impl Fn(&Group) -> usize) -> u64 {
-        self.groups.iter().map(|group| to_u64(of(group))).sum()
-    }
-
     /// Hands each kv head its rows of a call and joins the outputs.
     fn each_group(
         &mut self,
         [q_thd, k_tkd, v_tkd]: [&Tensor; 3],
-        mut attend: impl FnMut(&mut Group, &Tensor, Rows) -> Result<Tensor, InferError>,
+        attend: impl Fn(i64, &mut Group, &Tensor, Rows) -> Result<Tensor, InferError>,
     ) -> Result<Tensor, InferError> {
         let [_, num_heads, _] = dims(q_thd);
         let group_size = num_heads / to_i64(self.groups.len());
@@ -78,18 +74,18 @@ impl UnionCache {
                 v_skd: &v_tkd.narrow(1, kv_head, 1),
             };
             let heads = q_thd.narrow(1, kv_head * group_size, group_size);
-            outputs.push(attend(group, &heads, rows)?);
+            outputs.push(attend(kv_head, group, &heads, rows)?);
         }
         Tensor::f_cat(&outputs, 1).map_err(InferError::torch("join the heads' outputs"))
     }
 }
 
 impl Group {
-    /// Decoded tokens: stored, and attended under the flags.
+    /// Decoded tokens: stored, and attended under the flags. Heads stand as further queries, for a mask is per query.
     fn decode(&mut self, q_tgd: &Tensor, own: Rows) -> Result<Tensor, InferError> {
         self.rows.append(own.k_skd, own.v_skd)?;
         let (keys_s1d, values_s1d) = self.rows.rows();
-        let [num_queries, group_size, _] = dims(q_tgd);
+        let [num_queries, group_size, head_dim] = dims(q_tgd);
         let [num_rows, _, _] = dims(&keys_s1d);
         let all = |shape: [i64; 2]| Tensor::ones(shape, (Kind::Bool, q_tgd.device()));
         let later_gs = all([group_size, num_rows - to_i64(self.num_marked())]);
@@ -98,14 +94,17 @@ impl Group {
             Some(marked_gs) => Tensor::cat(&[marked_gs, &later_gs], 1),
         };
         let causal_ts = all([num_queries, num_rows]).tril(num_rows - num_queries);
-        let of_head = |head| {
-            let queries = q_tgd.narrow(1, head, 1);
-            let mask_ts = causal_ts.logical_and(&seen_gs.narrow(0, head, 1));
-            let backend = self.rows.backend();
-            masked(backend, &queries, &keys_s1d, &values_s1d, &mask_ts)
-        };
-        let outputs: Vec<Tensor> = (0..group_size).map(of_head).collect();
-        Ok(Tensor::cat(&outputs, 1))
+        let mask_tgs = causal_ts.unsqueeze(1).logical_and(&seen_gs);
+        let q_x1d = q_tgd.reshape([-1, 1, head_dim]);
+        let mask_xs = mask_tgs.view([-1, num_rows]);
+        let out_x1d = masked(
+            self.rows.backend(),
+            &q_x1d,
+            &keys_s1d,
+            &values_s1d,
+            &mask_xs,
+        );
+        Ok(out_x1d.reshape([num_queries, group_size, head_dim]))
     }
 
     fn num_marked(&self) -> usize {
@@ -187,22 +186,20 @@ impl HeadCache for UnionCache {
         v_tkd: &Tensor,
     ) -> Result<Tensor, InferError> {
         let call_len = row_count(q_thd);
-        let past = self.count(|group| group.rows.len());
-        self.held = past + self.count(|_| call_len);
-        self.pairs += past * to_u64(call_len) + self.count(|_| 1) * pairs_after(call_len, 0);
+        let past = self.stored();
+        self.held = past + to_u64(self.groups.len() * call_len);
+        self.pairs += past * to_u64(call_len) + to_u64(self.groups.len()) * triangle(call_len);
         let call = [q_thd, k_tkd, v_tkd];
         if self.keeper.decoding() {
-            return self.each_group(call, Group::decode);
+            return self.each_group(call, |_, group, queries, own| group.decode(queries, own));
         }
         let verdict = self.keeper.judge(q_thd, k_tkd)?;
         let [_, num_heads, _] = dims(q_thd);
         let num_kv_heads = to_i64(self.groups.len());
         let kept_kgt = marks(&verdict, num_kv_heads, num_heads / num_kv_heads, q_thd);
-        let mut kv_head = 0;
-        self.each_group(call, |group, queries, own| {
+        self.each_group(call, |kv_head, group, queries, own| {
             let out_tgd = group.prefill(queries, own);
             group.keep(&kept_kgt.get(kv_head), own)?;
-            kv_head += 1;
             Ok(out_tgd)
         })
     }
@@ -222,11 +219,11 @@ impl HeadCache for UnionCache {
     }
 
     fn stored(&self) -> u64 {
-        self.count(|group| group.rows.len())
+        self.groups.iter().map(|group| group.rows.stored()).sum()
     }
 
     fn allocated(&self) -> u64 {
-        self.count(|group| group.rows.capacity())
+        self.groups.iter().map(|group| group.rows.allocated()).sum()
     }
 
     fn pairs(&self) -> u64 {
