@@ -96,7 +96,7 @@ impl Coded for InferError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Torch { .. } | Self::OutOfMemory { .. } => Some(
-                "use shorter --lengths or a smaller --chunk if the device is out of memory".into(),
+                "use shorter inputs (--lengths, --context) or a smaller --chunk if the device is out of memory".into(),
             ),
             Self::ChunkLen => Some("pass --chunk 1 or more".into()),
             _ => None,

@@ -50,16 +50,9 @@ impl Engine<'_> {
         expected_len: usize,
     ) -> Result<ModelCache, AnyFault> {
         policy.check(self.chunk_len)?;
-        let shape = self.llama.config().shape;
-        let spec = RowSpec {
-            num_kv_heads: shape.num_kv_heads,
-            head_dim: shape.head_dim,
-            kind: self.llama.kind(),
-            device: self.llama.device(),
-            expected_len,
-            backend: Arc::clone(&self.backend),
-        };
-        Ok(ModelCache::open(policy, shape.num_layers, spec)?)
+        let spec = RowSpec::of(self.llama, Arc::clone(&self.backend), expected_len);
+        let num_layers = self.llama.config().shape.num_layers;
+        Ok(ModelCache::open(policy, num_layers, spec)?)
     }
 
     /// Answers `prompt` greedily.

@@ -4,6 +4,7 @@
 
 use super::cache::RowSpec;
 use super::error::InferError;
+use super::memory;
 use super::model_cache::ModelCache;
 use super::policy::full::Full;
 use super::windows::{Lead, Window, Windows};
@@ -106,9 +107,9 @@ impl Scorer<'_> {
         for window in windows.over(ids.len() - 1) {
             let known = losses.len();
             let start = window.predicted.start;
-            let found = self.window(&read_by(&window, windows.lead, ids), |done| {
-                progress(known.max(start + done));
-            })?;
+            let read = read_by(&window, windows.lead, ids);
+            let heard = |done| progress(known.max(start + done));
+            let found = memory::guard(|| self.window(&read, heard))?;
             losses.extend(found.into_iter().skip(window.num_repeated));
         }
         match losses.iter().position(|loss| !loss.is_finite()) {
@@ -120,7 +121,8 @@ impl Scorer<'_> {
     /// Losses of all tokens but the first. The last token is never read: it predicts nothing.
     fn window(&self, ids: &[i64], mut progress: impl FnMut(usize)) -> Result<Vec<f64>, AnyFault> {
         let (read, targets) = (&ids[..ids.len() - 1], &ids[1..]);
-        let mut cache = self.open_cache(read.len())?;
+        let spec = RowSpec::of(self.llama, Arc::clone(&self.backend), read.len());
+        let mut cache = ModelCache::open(&Full, self.llama.config().shape.num_layers, spec)?;
         let mut losses = Vec::with_capacity(targets.len());
         for (chunk, targets) in read
             .chunks(self.chunk_len)
@@ -152,19 +154,6 @@ impl Scorer<'_> {
             .into()),
             None => Ok(()),
         }
-    }
-
-    fn open_cache(&self, expected_len: usize) -> Result<ModelCache, InferError> {
-        let shape = self.llama.config().shape;
-        let spec = RowSpec {
-            num_kv_heads: shape.num_kv_heads,
-            head_dim: shape.head_dim,
-            kind: self.llama.kind(),
-            device: self.llama.device(),
-            expected_len,
-            backend: Arc::clone(&self.backend),
-        };
-        ModelCache::open(&Full, shape.num_layers, spec)
     }
 
     /// Losses of `targets`, each predicted by the hidden state at the same row.

@@ -75,16 +75,8 @@ fn engine(llama: &Llama, chunk_len: usize) -> Engine<'_> {
 
 /// Sum of the negative log-likelihoods of all tokens but the first, through caches.
 fn cached_nll(llama: &Llama, policy: &dyn Policy, ids: &[i64], chunk_len: usize) -> f64 {
-    let shape = llama.config().shape;
-    let spec = RowSpec {
-        num_kv_heads: shape.num_kv_heads,
-        head_dim: shape.head_dim,
-        kind: Kind::Double,
-        device: tch::Device::Cpu,
-        expected_len: 1,
-        backend: Arc::new(CpuFlash),
-    };
-    let mut cache = ModelCache::open(policy, shape.num_layers, spec).unwrap();
+    let spec = RowSpec::of(llama, Arc::new(CpuFlash), 1);
+    let mut cache = ModelCache::open(policy, LAYERS, spec).unwrap();
     let mut position = 0;
     let mut hidden = Vec::new();
     for chunk in ids.chunks(chunk_len) {

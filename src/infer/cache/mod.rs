@@ -7,6 +7,7 @@
 
 use super::error::InferError;
 use crate::attention::Backend;
+use crate::model::llama::Llama;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -40,6 +41,21 @@ pub struct RowSpec {
     pub expected_len: usize,
     /// The attention kernel.
     pub backend: Arc<dyn Backend>,
+}
+
+impl RowSpec {
+    /// All kv heads of a layer of `llama`, in its dtype and on its device.
+    pub fn of(llama: &Llama, backend: Arc<dyn Backend>, expected_len: usize) -> Self {
+        let shape = llama.config().shape;
+        Self {
+            num_kv_heads: shape.num_kv_heads,
+            head_dim: shape.head_dim,
+            kind: llama.kind(),
+            device: llama.device(),
+            expected_len,
+            backend,
+        }
+    }
 }
 
 /// Keys and values of consecutive kv heads of one layer under one rule of keeping.

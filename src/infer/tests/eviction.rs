@@ -50,15 +50,7 @@ fn selecting(
 }
 
 fn open(llama: &Llama, policy: &dyn Policy) -> ModelCache {
-    let shape = llama.config().shape;
-    let spec = RowSpec {
-        num_kv_heads: shape.num_kv_heads,
-        head_dim: shape.head_dim,
-        kind: llama.kind(),
-        device: llama.device(),
-        expected_len: 1,
-        backend: engine(llama, 1).backend,
-    };
+    let spec = RowSpec::of(llama, engine(llama, 1).backend, 1);
     ModelCache::open(policy, LAYERS, spec).unwrap()
 }
 
