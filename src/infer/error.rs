@@ -1,6 +1,7 @@
 //! What can go wrong between a prompt and its answer.
 
 use crate::fault::{Coded, Kind};
+use crate::torch::error::Words;
 
 /// Why a cache, prefill or decode step failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum InferError {
         action: String,
         /// libtorch's own words.
         #[source]
-        source: tch::TchError,
+        source: Words,
     },
     /// Memory ran out in the middle of a sequence.
     #[error("out of memory: {detail}")]
@@ -63,7 +64,10 @@ impl InferError {
     /// Wraps a libtorch failure with what was attempted.
     pub(crate) fn torch(action: impl Into<String>) -> impl FnOnce(tch::TchError) -> Self {
         let action = action.into();
-        move |source| Self::Torch { action, source }
+        move |source| Self::Torch {
+            action,
+            source: source.into(),
+        }
     }
 }
 

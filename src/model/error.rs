@@ -3,6 +3,7 @@
 use super::weights_error::{IndexFault, SafetensorsFault, TensorFault};
 use crate::fault::{Coded, Kind};
 use crate::shape::ShapeError;
+use crate::torch::error::Words;
 use std::path::PathBuf;
 
 /// Why a `config.json`, or a configuration built in code, does not describe a model this program computes.
@@ -322,7 +323,7 @@ pub enum ModelError {
         /// The tensor.
         name: String,
         /// libtorch's answer.
-        source: tch::TchError,
+        source: Words,
     },
     /// Something already stands where a model was to be written.
     #[error("`{path}` already exists")]

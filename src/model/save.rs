@@ -128,9 +128,9 @@ impl SavedModel<'_> {
             .and_then(|()| file.write_all(header.as_bytes()))
             .map_err(io)?;
         for (name, tensor) in &self.tensors {
-            let bytes = stored_bytes(tensor, self.dtype).map_err(|source| ModelError::Torch {
+            let bytes = stored_bytes(tensor, self.dtype).map_err(|error| ModelError::Torch {
                 name: name.clone(),
-                source,
+                source: error.into(),
             })?;
             file.write_all(&bytes).map_err(io)?;
         }

@@ -132,10 +132,10 @@ impl Weights {
             .iter()
             .map(|size| i64::try_from(*size).unwrap_or(i64::MAX))
             .collect();
-        Tensor::f_from_data_size(&bytes, &sizes, located.entry.dtype.kind()).map_err(|source| {
+        Tensor::f_from_data_size(&bytes, &sizes, located.entry.dtype.kind()).map_err(|error| {
             ModelError::Torch {
                 name: name.to_owned(),
-                source,
+                source: error.into(),
             }
         })
     }
@@ -257,7 +257,10 @@ pub fn load_all(
             .and_then(|tensor| tensor.f_to_kind(kind));
         match moved {
             Ok(tensor) => tensors.insert(name, tensor),
-            Err(source) => return Err(ModelError::Torch { name, source }),
+            Err(error) => {
+                let source = error.into();
+                return Err(ModelError::Torch { name, source });
+            }
         };
     }
     Ok(tensors)

@@ -82,6 +82,18 @@ pub enum TorchError {
     },
 }
 
+/// libtorch's own words about a refusal, without the C++ frames that follow them.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Words(String);
+
+impl From<tch::TchError> for Words {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        Self(text.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
 impl Coded for TorchError {
     fn code(&self) -> &'static str {
         match self {
@@ -126,5 +138,20 @@ impl Coded for TorchError {
             _ => return None,
         };
         Some(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_reason_and_loses_its_frames() {
+        let refused = tch::Tensor::f_empty([1 << 50], (tch::Kind::Float, tch::Device::Cpu));
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("frame #0"));
+        let words = Words::from(error).to_string();
+        assert!(words.contains("can't allocate memory"), "{words}");
+        assert!(!words.contains("frame") && !words.contains('\n'), "{words}");
     }
 }
