@@ -52,6 +52,9 @@ impl StreamingRule {
     }
 }
 
+/// Longest sink, window or block, in tokens: sums of two of them stay exact everywhere.
+pub const MAX_LEN: usize = 1 << 30;
+
 /// Why a [`Span`] was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,12 +75,20 @@ pub enum SpanError {
         /// Block granularity in tokens.
         block_len: usize,
     },
+    /// A length beyond [`MAX_LEN`].
+    #[error("{field} = {len} is longer than any context: at most {MAX_LEN} tokens")]
+    Long {
+        /// The offending field.
+        field: &'static str,
+        /// Its value in tokens.
+        len: usize,
+    },
 }
 
 impl Coded for SpanError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Zero { .. } => "config.span",
+            Self::Zero { .. } | Self::Long { .. } => "config.span",
             Self::Block { .. } => "config.block",
         }
     }
@@ -87,6 +98,9 @@ impl Coded for SpanError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Zero { .. } => None,
+            Self::Long { field, .. } => {
+                Some(format!("use a {field} that is shorter than the prompts"))
+            }
             Self::Block {
                 field,
                 len,
@@ -105,14 +119,21 @@ impl Span {
     /// Checks the three lengths. `sink_len` may be 0.
     ///
     /// # Errors
-    /// [`SpanError::Zero`] for an empty window or block, [`SpanError::Block`] if a length is not a multiple of the block.
+    /// [`SpanError::Zero`] for an empty window or block, [`SpanError::Long`] for a length above [`MAX_LEN`],
+    /// [`SpanError::Block`] if a length is not a multiple of the block.
     pub fn new(sink_len: usize, window_len: usize, block_len: usize) -> Result<Self, SpanError> {
         for (field, len) in [("window_len", window_len), ("block_len", block_len)] {
             if len == 0 {
                 return Err(SpanError::Zero { field });
             }
         }
-        for (field, len) in [("sink_len", sink_len), ("window_len", window_len)] {
+        let lens = [("sink_len", sink_len), ("window_len", window_len)];
+        for (field, len) in lens.into_iter().chain([("block_len", block_len)]) {
+            if len > MAX_LEN {
+                return Err(SpanError::Long { field, len });
+            }
+        }
+        for (field, len) in lens {
             if !len.is_multiple_of(block_len) {
                 return Err(SpanError::Block {
                     field,
@@ -278,6 +299,15 @@ mod tests {
             assert!((0..prefix).all(|q| span.num_visible(q) == q + 1));
             assert!(span.num_visible(prefix) < prefix + 1);
         }
+    }
+
+    #[test]
+    fn lengths_that_could_overflow_a_sum_are_refused() {
+        for (sink, window, block) in [(usize::MAX, 1, 1), (0, usize::MAX, 1), (0, 1, usize::MAX)] {
+            let error = Span::new(sink, window, block).unwrap_err();
+            assert!(matches!(error, SpanError::Long { .. }), "{error}");
+        }
+        assert!(Span::new(MAX_LEN, MAX_LEN, 1).is_ok());
     }
 
     #[test]

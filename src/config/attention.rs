@@ -43,6 +43,8 @@ impl AttentionFile {
 
 /// Places a span's error at the key it complains about, in `section`.
 pub(super) fn span_error(section: &str, why: SpanError) -> Bad {
-    let (SpanError::Zero { field } | SpanError::Block { field, .. }) = why;
+    let (SpanError::Zero { field }
+    | SpanError::Block { field, .. }
+    | SpanError::Long { field, .. }) = why;
     Bad::new(&format!("{section}.{field}"), Problem::Span { why })
 }
