@@ -41,11 +41,18 @@ pub fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     }
 }
 
+/// Draws an index in `0..bound`.
+///
+/// # Panics
+/// If `bound` is zero.
+pub fn index_below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
+    usize::try_from(below(rng, bound as u64)).unwrap_or_else(|_| unreachable!("below a usize"))
+}
+
 /// Shuffles `items` by Fisher and Yates.
 pub fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     for last in (1..items.len()).rev() {
-        let pick = below(rng, last as u64 + 1);
-        items.swap(last, usize::try_from(pick).unwrap_or(last));
+        items.swap(last, index_below(rng, last + 1));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::method::MethodKind;
 use super::results::TaskResult;
-use super::summary::{Cell, mean};
 
 /// Mean score of full attention below which losses say little: the critical KV footprint is where 90 % of it is kept.
 const ENOUGH: f64 = 0.9;
@@ -25,15 +24,8 @@ pub fn warnings(tasks: &[TaskResult], lengths: &[usize]) -> Vec<String> {
     warnings
 }
 
-/// Mean over the cells of `length`, which have equally many items.
 fn full_score(task: &TaskResult, length: usize) -> Option<f64> {
-    let of_full = |of: &&super::results::MethodResult| of.kind == MethodKind::Full;
-    let full = task.methods.iter().find(of_full)?;
-    let score = |cell: &Cell| cell.scores.get(&task.task.metric).copied();
-    let cells = full.summary.cells.iter();
-    let scores: Vec<f64> = cells
-        .filter(|cell| cell.length == length)
-        .filter_map(score)
-        .collect();
-    (!scores.is_empty()).then(|| mean(scores.into_iter()))
+    let mut methods = task.methods.iter();
+    let full = methods.find(|method| method.kind == MethodKind::Full)?;
+    full.summary.at_length(task.task.metric, length)
 }

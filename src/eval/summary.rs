@@ -1,6 +1,6 @@
 //! Means over items: of a method, and of each length and depth.
 
-use super::metric::registry::Scores;
+use super::metric::registry::{Metric, Scores};
 use super::results::ItemResult;
 use crate::footprint::predict::Prediction;
 use crate::random;
@@ -63,6 +63,17 @@ pub struct Cell {
     pub min_needle_distance: usize,
     /// Mean of each metric of the task.
     pub scores: Scores<f64>,
+}
+
+impl Summary {
+    /// Mean score by `metric` of the items of `length`, whose cells hold equally many; nothing if there are none.
+    pub fn at_length(&self, metric: Metric, length: usize) -> Option<f64> {
+        let cells = self.cells.iter().filter(|cell| cell.length == length);
+        let scores: Vec<f64> = cells
+            .filter_map(|cell| cell.scores.get(&metric).copied())
+            .collect();
+        (!scores.is_empty()).then(|| mean(scores.into_iter()))
+    }
 }
 
 /// Averages `items`, all of one method.
@@ -144,13 +155,9 @@ fn by_metric<T>(items: &[&ItemResult], summarise: impl Fn(&[f64]) -> T) -> Score
 
 fn score(values: &[f64]) -> Score {
     let mut rng = random::stream("eval bootstrap", &[values.len() as u64]);
-    let bound = values.len() as u64;
     let resample = |_| {
         let draws = 0..values.len();
-        mean(draws.map(|_| {
-            let index = usize::try_from(random::below(&mut rng, bound)).unwrap_or(0);
-            values[index]
-        }))
+        mean(draws.map(|_| values[random::index_below(&mut rng, values.len())]))
     };
     let mut means: Vec<f64> = (0..NUM_RESAMPLES).map(resample).collect();
     means.sort_by(f64::total_cmp);

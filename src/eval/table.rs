@@ -210,10 +210,9 @@ impl Column<'_> {
 
     /// Mean score by `metric` at one length.
     pub(super) fn at_length(&self, metric: Metric, length: usize) -> f64 {
-        let cells = self.methods.iter().flat_map(|m| &m.summary.cells);
-        let cells = cells.filter(|cell| cell.length == length);
-        let scores: Vec<f64> = cells
-            .filter_map(|cell| cell.scores.get(&metric).copied())
+        let methods = self.methods.iter();
+        let scores: Vec<f64> = methods
+            .filter_map(|method| method.summary.at_length(metric, length))
             .collect();
         mean(scores.into_iter())
     }

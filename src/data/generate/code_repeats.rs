@@ -2,12 +2,12 @@
 
 use super::Generate;
 use super::corpus::NaturalText;
-use super::range::{CountRange, index_below};
+use super::range::CountRange;
 use super::sequence::Sequence;
 use crate::config::generator_kinds::CodeRepeatsSettings;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
-use crate::random::uniform;
+use crate::random::{index_below, uniform};
 use rand_chacha::ChaCha8Rng;
 
 /// The kind's word in settings.

@@ -1,12 +1,11 @@
 //! Natural text for generators: a tokenized corpus in memory, and windows drawn from it.
 
 use super::TokenCorpus;
-use super::range::index_below;
 use crate::data::error::DataError;
 use crate::data::source::Source;
 use crate::data::source::select::{Selection, nothing_selected, select};
 use crate::data::tokenizer::Tokenizer;
-use crate::random::below;
+use crate::random::{below, index_below};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::sync::Arc;

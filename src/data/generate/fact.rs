@@ -4,7 +4,7 @@
 //! keys, and numbers, which were never seen together or alone.
 
 use crate::data::source::is_held_out;
-use crate::random::below;
+use crate::random::{below, index_below};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -95,7 +95,7 @@ pub(super) fn draw_words(rng: &mut ChaCha8Rng) -> [&'static str; 3] {
 }
 
 fn pick(rng: &mut ChaCha8Rng, words: &[&'static str]) -> &'static str {
-    words[super::range::index_below(rng, words.len())]
+    words[index_below(rng, words.len())]
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@
 use super::fact::{KeyClass, class_of};
 use super::question::QuestionText;
 use super::quiz::{DrawQuiz, Quiz, draw_rounds};
-use super::range::{CountRange, index_below};
+use super::range::CountRange;
 use crate::config::generator_kinds::JsonKvSettings;
 use crate::data::error::DataError;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 

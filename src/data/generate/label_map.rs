@@ -9,10 +9,10 @@
 use super::fact::{KeyClass, class_of};
 use super::question::QuestionText;
 use super::quiz::{DrawQuiz, Quiz, draw_rounds};
-use super::range::{CountRange, index_below};
+use super::range::CountRange;
 use crate::config::generator_kinds::LabelMapSettings;
 use crate::data::error::DataError;
-use crate::random::shuffle;
+use crate::random::{index_below, shuffle};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 

@@ -4,7 +4,7 @@
 
 use super::fact::Fact;
 use super::question::QuestionText;
-use super::range::index_below;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 
 /// A way to write a fact and its question.

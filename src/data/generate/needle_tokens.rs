@@ -3,9 +3,9 @@
 use super::fact::Fact;
 use super::needle_form::NeedleForm;
 use super::question::Question;
-use super::range::index_below;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 

@@ -75,7 +75,7 @@ impl Needles {
     fn draw_content(&self, rng: &mut ChaCha8Rng) -> Result<Content, DataError> {
         let num_needles = self.needles.draw(rng);
         let most = self.max_questions.clamp(1, num_needles);
-        let num_questions = 1 + super::range::index_below(rng, most);
+        let num_questions = 1 + crate::random::index_below(rng, most);
         let facts = Fact::draw_distinct(rng, num_needles, KeyClass::Training);
         let form = draw_form(rng);
         let definition = |fact| self.tokens.definition(form, fact);

@@ -1,11 +1,12 @@
 //! `random-repeats`: uniformly random tokens that repeat after a span. Nothing but copying predicts them.
 
 use super::Generate;
-use super::range::{CountRange, index_below};
+use super::range::CountRange;
 use super::sequence::Sequence;
 use crate::config::generator_kinds::RandomRepeatsSettings;
 use crate::data::error::DataError;
 use crate::data::tokenizer::Tokenizer;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 
 const NAME: &str = "random-repeats";

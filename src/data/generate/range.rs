@@ -1,7 +1,7 @@
 //! Closed ranges of lengths and counts that generators draw from.
 
 use crate::data::error::DataError;
-use crate::random::below;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 
 /// `min..=max`, at least 1.
@@ -46,14 +46,6 @@ impl CountRange {
     pub fn draw(self, rng: &mut ChaCha8Rng) -> usize {
         self.min + index_below(rng, self.max - self.min + 1)
     }
-}
-
-/// Draws an index in `0..bound`.
-///
-/// # Panics
-/// If `bound` is zero.
-pub fn index_below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
-    usize::try_from(below(rng, bound as u64)).unwrap_or(bound - 1)
 }
 
 #[cfg(test)]

@@ -4,12 +4,17 @@ use super::{Haystack, HaystackIdentity};
 use crate::data::source::{Source, is_held_out};
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::error::EvalError;
-use crate::random;
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A document of this many bytes per wanted token is surely long enough by itself.
 const SAFE_BYTES_PER_TOKEN: usize = 12;
+
+/// Bytes of text that are kept for the next item: a book takes long to parse.
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// The held-out documents of some sources, by the one rule of `data::source::held_out`.
 pub struct HeldOutDocuments {
@@ -17,6 +22,8 @@ pub struct HeldOutDocuments {
     documents: Vec<DocumentRef>,
     tokenizer: Arc<Tokenizer>,
     share: f64,
+    /// Texts that were read, by source and index.
+    texts: RefCell<HashMap<(usize, usize), Arc<str>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +69,27 @@ impl HeldOutDocuments {
             documents,
             tokenizer,
             share,
+            texts: RefCell::default(),
         })
+    }
+
+    /// The text of one document, read once as long as there is room for what was read.
+    fn text(&self, document: DocumentRef) -> Result<Arc<str>, EvalError> {
+        let key = (document.source, document.index);
+        let mut texts = self.texts.borrow_mut();
+        if let Some(text) = texts.get(&key) {
+            return Ok(Arc::clone(text));
+        }
+        let text: Arc<str> = self.sources[document.source]
+            .read(document.index)?
+            .text
+            .into();
+        let kept: usize = texts.values().map(|text| text.len()).sum();
+        if kept + text.len() > MAX_KEPT_BYTES {
+            texts.clear();
+        }
+        texts.insert(key, Arc::clone(&text));
+        Ok(text)
     }
 
     /// Documents that are long enough for `len` tokens by themselves; all of them if none is.
@@ -86,8 +113,7 @@ impl Haystack for HeldOutDocuments {
         let mut tokens = Vec::with_capacity(len);
         let mut fruitless = 0;
         while tokens.len() < len {
-            let document = pool[pick(rng, pool.len())];
-            let text = self.sources[document.source].read(document.index)?.text;
+            let text = self.text(pool[index_below(rng, pool.len())])?;
             let wanted = (len - tokens.len()).saturating_mul(SAFE_BYTES_PER_TOKEN);
             let piece = self.tokenizer.encode(excerpt(rng, &text, wanted))?;
             fruitless = if piece.is_empty() { fruitless + 1 } else { 0 };
@@ -121,12 +147,8 @@ impl Haystack for HeldOutDocuments {
 /// About `wanted` bytes of `text` from a line start on; all of it if it is shorter.
 fn excerpt<'a>(rng: &mut ChaCha8Rng, text: &'a str, wanted: usize) -> &'a str {
     let spare = text.len().saturating_sub(wanted);
-    let offset = text.floor_char_boundary(pick(rng, spare + 1));
+    let offset = text.floor_char_boundary(index_below(rng, spare + 1));
     let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text.floor_char_boundary(start.saturating_add(wanted).min(text.len()));
     &text[start..end]
-}
-
-fn pick(rng: &mut ChaCha8Rng, bound: usize) -> usize {
-    usize::try_from(random::below(rng, bound as u64)).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use crate::data::mds::dataset::{Dataset, ReadOptions};
 use crate::data::rows::{RowNeeds, TokenRow, read_row};
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::error::EvalError;
-use crate::random;
+use crate::random::{below, index_below};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
 use std::path::Path;
@@ -60,7 +60,7 @@ impl PackedRows {
 
     /// A random row's document, drawn by length, begin and end tokens left out.
     fn document(&self, rng: &mut ChaCha8Rng) -> Result<Vec<u32>, EvalError> {
-        let row = random::below(rng, self.dataset.num_rows());
+        let row = below(rng, self.dataset.num_rows());
         let needs = RowNeeds {
             vocab_size: Some(self.tokenizer.vocab_size() as u64),
             instruct_mask: false,
@@ -80,7 +80,7 @@ impl Haystack for PackedRows {
         for _ in 0..MAX_LOOKS {
             let document = self.document(rng)?;
             if let Some(spare) = document.len().checked_sub(len) {
-                let start = pick(rng, spare as u64 + 1);
+                let start = index_below(rng, spare + 1);
                 return Ok(document[start..start + len].to_vec());
             }
         }
@@ -122,7 +122,7 @@ impl Haystack for PackedRows {
 /// Draws one of the row's documents with probability proportional to its length.
 fn draw_span(rng: &mut ChaCha8Rng, row: &TokenRow) -> Range<usize> {
     let total: usize = row.spans.iter().map(ExactSizeIterator::len).sum();
-    let mut at = pick(rng, (total as u64).max(1));
+    let mut at = index_below(rng, total.max(1));
     for span in &row.spans {
         if at < span.len() {
             return span.clone();
@@ -130,8 +130,4 @@ fn draw_span(rng: &mut ChaCha8Rng, row: &TokenRow) -> Range<usize> {
         at -= span.len();
     }
     0..row.ids.len()
-}
-
-fn pick(rng: &mut ChaCha8Rng, bound: u64) -> usize {
-    usize::try_from(random::below(rng, bound)).unwrap_or(0)
 }

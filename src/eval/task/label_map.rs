@@ -13,13 +13,13 @@ use super::{Card, Category, Needs, Task};
 use crate::data::generate::fact::KeyClass;
 use crate::data::generate::label_map::Mapping;
 use crate::data::generate::quiz::draw_rounds;
-use crate::data::generate::range::index_below;
 use crate::eval::document::{Document, Units};
 use crate::eval::error::EvalError;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
+use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
