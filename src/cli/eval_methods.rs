@@ -2,7 +2,8 @@
 
 use crate::eval::error::EvalError;
 use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
-use crate::eval::method::{MethodPlan, Streaming};
+use crate::eval::method::Streaming;
+use crate::eval::method_plan::MethodPlan;
 use crate::eval::method_spec::MethodSpec;
 use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;

@@ -1,6 +1,6 @@
 //! Tasks, metrics and results: what a mask costs in answers and saves in memory.
 //!
-//! [`task`] makes prompts with known answers for every place of a [`plan`], [`method`] names what is compared, [`evaluate`]
+//! [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`] names what is compared, [`evaluate`]
 //! runs every method on the same items, [`metric`] scores them, [`results`] is what is written down, [`table`] what is
 //! shown. Start reading at [`evaluate`].
 //!
@@ -16,6 +16,7 @@ pub mod item;
 pub mod mask_file;
 pub mod material;
 pub mod method;
+pub mod method_plan;
 pub mod method_spec;
 pub mod metric;
 pub mod plan;
