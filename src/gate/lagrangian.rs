@@ -49,7 +49,7 @@ pub fn penalty(
     target: f64,
 ) -> Penalty {
     let (sparsity, slopes) = match constraint {
-        Constraint::Expected => expected(bank),
+        Constraint::Expected => expected_sparsity(bank),
         Constraint::Sampled => sampled(sample),
     };
     let gap = sparsity - target;
@@ -65,7 +65,7 @@ pub fn penalty(
 }
 
 /// mean P(z = 0) and its derivative by every log_alpha.
-fn expected(bank: &GateBank) -> (f64, Vec<f64>) {
+pub fn expected_sparsity(bank: &GateBank) -> (f64, Vec<f64>) {
     let count = num(bank.log_alpha().len());
     let closed: Vec<f64> = bank.log_alpha().iter().map(|a| prob_closed(*a)).collect();
     let slopes = closed.iter().map(|p| -p * (1.0 - p) / count).collect();

@@ -82,8 +82,10 @@ pub fn run(
         observer.stepped(done, plan.num_steps);
         if done.is_multiple_of(plan.log_every) || done == plan.num_steps {
             let mut record = line(trainer, done, plan, &report, &interval);
-            if let Some(flags) = &mut flags {
-                flag(flags, trainer, &mut record);
+            if let (Some(flags), Gates::Trained { trainer: gates, .. }) =
+                (&mut flags, &trainer.gates)
+            {
+                flags.observe(&mut record, &gates.bank);
             }
             io.record(&mut record)?;
             pictures(trainer, io, done);
@@ -103,14 +105,6 @@ fn red_flags(trainer: &Trainer, plan: Plan, io: &RunIo) -> Result<Option<RedFlag
         return Ok(None);
     };
     Ok(Some(RedFlags::new(limits, &io.records()?)))
-}
-
-/// Adds to `record` what a reader of the run should be warned about.
-fn flag(flags: &mut RedFlags, trainer: &Trainer, record: &mut Record) {
-    if let Gates::Trained { trainer: gates, .. } = &trainer.gates {
-        let layers = gates.bank.log_alpha().chunks(gates.bank.num_kv_heads());
-        flags.observe(record, &layers.collect::<Vec<_>>());
-    }
 }
 
 /// Continues from a checkpoint: restores every number and seeks the data.

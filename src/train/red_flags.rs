@@ -7,7 +7,9 @@
 //! - A multiplier without decay has no bound; it is held against the one of the published decay.
 
 use super::gate_step::{Gates, Trainer};
+use crate::gate::bank::GateBank;
 use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
+use crate::gate::lagrangian::expected_sparsity;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use std::collections::BTreeSet;
@@ -88,18 +90,17 @@ impl RedFlags {
         flags
     }
 
-    /// Adds an event to `record` for every flag that is raised by it for the first time; `log_alpha` is `[layers][kv_heads]`
-    /// after the step.
-    pub fn observe(&mut self, record: &mut Record, log_alpha: &[&[f64]]) {
+    /// Adds an event to `record` for every flag that is raised by it for the first time; `gates` are those after the step.
+    pub fn observe(&mut self, record: &mut Record, gates: &GateBank) {
         self.track(record);
         let mut flags: Vec<Flag> = Vec::new();
         flags.extend(self.off_target(record));
         flags.extend(self.multipliers(record));
-        flags.extend(self.saturated(record, log_alpha));
+        flags.extend(self.saturated(record, gates));
         if record.step == self.limits.num_steps {
-            flags.extend(self.missed(log_alpha));
+            flags.extend(self.missed(gates));
             flags.extend(undecided(record));
-            flags.extend(streaming_layers(log_alpha));
+            flags.extend(streaming_layers(gates));
         }
         for (code, text) in flags {
             if self.raised.insert(code.to_owned()) {
@@ -159,8 +160,8 @@ impl RedFlags {
         flags
     }
 
-    fn saturated(&self, record: &Record, log_alpha: &[&[f64]]) -> Option<Flag> {
-        let mut gates = log_alpha.iter().copied().flatten();
+    fn saturated(&self, record: &Record, gates: &GateBank) -> Option<Flag> {
+        let mut gates = gates.log_alpha().iter();
         let any_closed = gates.clone().any(|a| prob_closed(*a) > SATURATED);
         let is_saturated = |a: &f64| prob_closed(*a).max(prob_fully_open(*a)) > SATURATED;
         let early = record.step < self.limits.ramp_steps;
@@ -174,12 +175,8 @@ impl RedFlags {
         })
     }
 
-    fn missed(&self, log_alpha: &[&[f64]]) -> Option<Flag> {
-        let gates = log_alpha.iter().copied().flatten();
-        let (sum, count) = gates.fold((0.0, 0_usize), |(sum, count), a| {
-            (sum + prob_closed(*a), count + 1)
-        });
-        let (now, target) = (sum / real(count.max(1)), self.limits.final_target);
+    fn missed(&self, gates: &GateBank) -> Option<Flag> {
+        let (now, target) = (expected_sparsity(gates).0, self.limits.final_target);
         ((now - target).abs() > MISSED).then(|| {
             let text = format!(
                 "the run ended at sparsity {now:.3}, its target is {target:.3}: an export cuts at the target all the same, in \
@@ -212,8 +209,8 @@ fn undecided(record: &Record) -> Option<Flag> {
     })
 }
 
-fn streaming_layers(log_alpha: &[&[f64]]) -> Option<Flag> {
-    let layers = log_alpha.iter().enumerate();
+fn streaming_layers(gates: &GateBank) -> Option<Flag> {
+    let layers = gates.log_alpha().chunks(gates.num_kv_heads()).enumerate();
     let closed = layers.filter(|(_, gates)| gates.iter().all(|a| prob_closed(*a) > 0.5));
     let names: Vec<String> = closed.map(|(layer, _)| layer.to_string()).collect();
     (!names.is_empty()).then(|| {
@@ -223,11 +220,6 @@ fn streaming_layers(log_alpha: &[&[f64]]) -> Option<Flag> {
         );
         ("gate.streaming_layer", text)
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "gate counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
@@ -241,7 +233,12 @@ mod tests {
         lambda_bound: 10.0,
     };
     /// Half open, half closed, none of them for good.
-    const CALM: [&[f64]; 2] = [&[4.0, -4.0], &[4.0, -4.0]];
+    const CALM: [[f64; 2]; 2] = [[4.0, -4.0], [4.0, -4.0]];
+
+    /// Gates of layers of two kv heads.
+    fn bank(layers: &[[f64; 2]]) -> GateBank {
+        GateBank::new(2, layers.concat())
+    }
 
     fn record(step: u64, sparsity: f64, lambda_1: f64) -> Record {
         let mut record = Record::new(step);
@@ -257,12 +254,12 @@ mod tests {
     }
 
     /// Codes raised at each step by lines of (step, sparsity, lambda_1).
-    fn raised(lines: &[(u64, f64, f64)], log_alpha: &[&[f64]]) -> Vec<(u64, String)> {
+    fn raised(lines: &[(u64, f64, f64)], layers: &[[f64; 2]]) -> Vec<(u64, String)> {
         let mut flags = RedFlags::new(LIMITS, &[]);
         let mut found = Vec::new();
         for (step, sparsity, lambda_1) in lines {
             let mut record = record(*step, *sparsity, *lambda_1);
-            flags.observe(&mut record, log_alpha);
+            flags.observe(&mut record, &bank(layers));
             found.extend(record.events.into_iter().map(|event| (*step, event.code)));
         }
         found
@@ -315,13 +312,13 @@ mod tests {
 
     #[test]
     fn gates_that_are_decided_before_the_target_is_reached_are_flagged() {
-        let extreme: [&[f64]; 2] = [&[9.0, -9.0], &[9.0, -9.0]];
+        let extreme = [[9.0, -9.0]; 2];
         assert_eq!(
             codes(&raised(&[(50, 0.5, 0.5)], &extreme)),
             [(50, "gate.saturated")]
         );
         assert_eq!(raised(&[(100, 0.5, 0.5)], &extreme), [], "the ramp is over");
-        let fresh: [&[f64]; 1] = [&[6.0; 4]];
+        let fresh = [[6.0; 2]; 2];
         assert_eq!(
             raised(&[(50, 0.5, 0.5)], &fresh),
             [],
@@ -332,7 +329,7 @@ mod tests {
     #[test]
     fn the_end_is_judged_by_the_gates_themselves() {
         // P(z = 0) of 4 and -4 is 0.0037 and 0.9170: a mean of 0.689, and of 0.460 for the calm ones.
-        let sparse: [&[f64]; 2] = [&[4.0, -4.0], &[-4.0, -4.0]];
+        let sparse = [[4.0, -4.0], [-4.0, -4.0]];
         let found = raised(&[(190, 0.5, 0.5), (200, 0.5, 0.5)], &sparse);
         assert_eq!(
             codes(&found),
@@ -343,13 +340,7 @@ mod tests {
             .scalars
             .retain(|(name, _)| name != tag::HEADS_UNDECIDED);
         record.scalar(tag::HEADS_UNDECIDED, 3.0);
-        RedFlags::new(LIMITS, &[]).observe(&mut record, &CALM);
-        assert!(
-            record
-                .events
-                .iter()
-                .any(|event| event.code == "gate.undecided")
-        );
+        RedFlags::new(LIMITS, &[]).observe(&mut record, &bank(&CALM));
         let said = record
             .events
             .iter()
@@ -369,7 +360,7 @@ mod tests {
                 let mut flags = RedFlags::new(LIMITS, &done);
                 for (step, sparsity, lambda_1) in part {
                     let mut record = record(*step, *sparsity, *lambda_1);
-                    flags.observe(&mut record, &CALM);
+                    flags.observe(&mut record, &bank(&CALM));
                     done.push(record);
                 }
             }
