@@ -6,6 +6,7 @@ use crate::fault::{AnyFault, Coded, Kind};
 use crate::mask::agreement::{Agreement, votes};
 use crate::mask::head_mask::HeadMask;
 use crate::mask::sidecar::content::Sidecar;
+use crate::span::StreamingRule;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -90,6 +91,10 @@ impl Masks {
         let mut sidecars: Vec<Sidecar> = Vec::new();
         for path in paths {
             let (path, checked) = load(path)?;
+            for warning in &checked.warnings {
+                let (code, file) = (warning.code(), path.display());
+                output::note(format!("warning[{code}]: {file}: {warning}"));
+            }
             if let (Some(first), Some(file)) = (sidecars.first(), files.first()) {
                 comparable((file, first), (&path, &checked.sidecar))?;
             }
@@ -126,6 +131,12 @@ impl Masks {
             };
             let span = |of: &Sidecar| mask_show::span_text(&of.span);
             note("span", span(first), span(other));
+            let rule = |of: &Sidecar| of.streaming_rule.map_or("none", StreamingRule::name);
+            note(
+                "streaming rule",
+                rule(first).to_owned(),
+                rule(other).to_owned(),
+            );
             let digests = [first, other].map(|of| of.base.weights_sha256.clone());
             if let [Some(a), Some(b)] = digests {
                 note("digest of the base weights", a, b);
@@ -142,7 +153,7 @@ impl Masks {
     fn contested(&self) -> Vec<(usize, usize)> {
         let (count, width) = (self.sidecars.len(), self.sidecars[0].mask.num_kv_heads());
         let votes = self.votes.iter().enumerate();
-        let split = votes.filter(|(_, votes)| **votes > 0 && **votes < count);
+        let split = votes.filter(|(_, votes)| is_split(**votes, count));
         split
             .map(|(index, _)| (index / width, index % width))
             .collect()
@@ -255,7 +266,7 @@ impl Masks {
                 .collect();
             let changed = votes
                 .iter()
-                .filter(|votes| **votes > 0 && **votes < count)
+                .filter(|votes| is_split(**votes, count))
                 .count();
             let note = match changed {
                 0 => String::new(),
@@ -316,6 +327,11 @@ fn comparable(
         other: other_file.clone(),
         differences: differences.join(", "),
     })
+}
+
+/// Whether some of `count` masks keep a head and others do not.
+fn is_split(votes: usize, count: usize) -> bool {
+    votes > 0 && votes < count
 }
 
 /// `A` to `Z`, then numbers.
@@ -393,6 +409,7 @@ mod tests {
         masks(&sidecars).judge().unwrap();
         assert!(masks(&sidecars).notes().is_empty());
         sidecars[1].span = Span::new(4, 64, 1).unwrap();
+        sidecars[1].streaming_rule = Some(StreamingRule::Sliding);
         sidecars[0].base.weights_sha256 = Some("ab".to_owned());
         sidecars[1].base.weights_sha256 = Some("cd".to_owned());
         let masks = masks(&sidecars);
@@ -400,6 +417,7 @@ mod tests {
             masks.notes(),
             [
                 "span differs: A sink 128, window 1024, block 1; B sink 4, window 64, block 1",
+                "streaming rule differs: A none; B sliding",
                 "digest of the base weights differs: A ab; B cd",
             ]
         );

@@ -1,11 +1,11 @@
 //! `prulong mask show`.
 
 use crate::cli::export_mask::ExportError;
+use crate::cli::new_file::write_new;
 use crate::cli::output::{self, Output};
-use crate::cli::publish::{self, Overwrite};
 use crate::fault::AnyFault;
 use crate::mask::arch::hex;
-use crate::mask::export::{ExportFile, SIDECAR_NAME};
+use crate::mask::export::SIDECAR_NAME;
 use crate::mask::head_mask::HeadMask;
 use crate::mask::heatmap_svg::{self, Picture};
 use crate::mask::rounding::SurvivalInterval;
@@ -88,18 +88,7 @@ fn draw(sidecar: &Sidecar, svg: &Path) -> Result<(), AnyFault> {
         model: &sidecar.base.model,
         span: sidecar.span,
     };
-    let bytes = heatmap_svg::draw(&picture).into_bytes();
-    let name = svg
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let folder = svg.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let files = [ExportFile { name, bytes }];
-    publish::check(folder, &files, Overwrite::No)?;
-    publish::write(folder, &files)?;
-    Ok(())
+    Ok(write_new(svg, heatmap_svg::draw(&picture).as_bytes())?)
 }
 
 fn object(sidecar: &Sidecar) -> serde_json::Value {
@@ -251,10 +240,7 @@ mod tests {
         draw(&sample(), &svg).unwrap();
         assert!(std::fs::read_to_string(&svg).unwrap().starts_with("<svg"));
         std::fs::write(&svg, "mine").unwrap();
-        assert_eq!(
-            draw(&sample(), &svg).unwrap_err().code(),
-            "mask.exists_differs"
-        );
+        assert_eq!(draw(&sample(), &svg).unwrap_err().code(), "data.exists");
         let object = object(&sample());
         assert_eq!(object["retrieval_mask"][1][7], 1);
         assert_eq!(object["retrieval_rank"][1][7], 0);
