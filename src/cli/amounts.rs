@@ -27,9 +27,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_training_share(text: &str) -> Result<f64, String> {
-    let share: f64 = text
-        .parse()
-        .map_err(|_| format!("`{text}` is not a number"))?;
+    let share = number(text)?;
     (0.0..1.0)
         .contains(&share)
         .then_some(share)
@@ -41,9 +39,7 @@ pub fn parse_training_share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_measuring_share(text: &str) -> Result<f64, String> {
-    let share: f64 = text
-        .parse()
-        .map_err(|_| format!("`{text}` is not a number"))?;
+    let share = number(text)?;
     (share > 0.0 && share <= 1.0)
         .then_some(share)
         .ok_or_else(|| "a share is above 0 and at most 1".to_owned())
@@ -55,6 +51,23 @@ pub fn parse_measuring_share(text: &str) -> Result<f64, String> {
 /// What words there are.
 pub fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
+}
+
+/// Parses a share of a whole.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let share = number(text)?;
+    (0.0..=1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(|| "a share is at least 0 and at most 1".to_owned())
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a number"))
 }
 
 #[cfg(test)]
@@ -86,6 +99,15 @@ mod tests {
         assert_eq!(parse_measuring_share("0.05"), Ok(0.05));
         for text in ["", "x", "0", "1.01", "-0.1", "nan", "inf"] {
             assert!(parse_measuring_share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_of_a_whole_have_both_ends() {
+        assert_eq!(parse_share("0"), Ok(0.0));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for text in ["", "x", "1.01", "-0.1", "nan", "inf"] {
+            assert!(parse_share(text).is_err(), "{text}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `prulong eval`.
 
+use super::amounts::parse_share;
 use super::compute::{Compute, ComputeArgs};
 use super::eval_methods::MethodArgs;
 use super::eval_tasks::{self, Questions};
@@ -11,6 +12,7 @@ use crate::eval::ceiling;
 use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
 use crate::eval::haystack::Haystack;
+use crate::eval::mask_file;
 use crate::eval::material::Material;
 use crate::eval::method::{self, Method};
 use crate::eval::plan::Plan;
@@ -88,7 +90,7 @@ pub struct Args {
 
     /// Exit with 1 if the score of any task, by the metric it is judged by, is below this share: the lowest score of a
     /// mask if there is one, else of full attention.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     fail_under: Option<f64>,
 }
 
@@ -142,18 +144,15 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     methods
         .iter()
         .try_for_each(|method| method.check(args.chunk))?;
+    let plan = plan(&args);
+    plan.check(config.max_position_embeddings)?;
     let mut subject = Subject::load(model, weights_sha256, &machine)?;
     let haystack = haystack(&args, &subject.tokenizer)?;
-    let plan = plan(&args);
     let material = Material::new(Arc::clone(&subject.tokenizer), haystack.as_deref())?;
     let questions = eval_tasks::questions(&args.tasks, &plan, &material)?;
     let tasks = evaluate(&args, &machine, &mut subject, &methods, questions)?;
     let haystack = haystack.map(|haystack| haystack.identity());
-    let mut warnings: Vec<String> = masks
-        .iter()
-        .flat_map(|mask| mask.warnings.clone())
-        .collect();
-    warnings.dedup();
+    let mut warnings = mask_file::warnings(&masks);
     if haystack.as_ref().is_some_and(|haystack| !haystack.held_out) {
         warnings.push("the text may have been trained on: its rows name no held-out split".into());
     }
@@ -190,11 +189,27 @@ fn check(args: &Args) -> Result<(), EvalError> {
     if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
         return Err(EvalError::Zero { setting });
     }
-    match &args.report.output {
-        Some(path) if path.exists() && !args.report.force => {
-            Err(EvalError::Exists { path: path.clone() })
-        }
-        _ => Ok(()),
+    args.report
+        .output
+        .as_deref()
+        .map_or(Ok(()), |path| check_output(path, args.report.force))
+}
+
+/// Finds out before anything runs whether the results will have a place.
+fn check_output(path: &Path, force: bool) -> Result<(), EvalError> {
+    let folder = path.parent().filter(|of| !of.as_os_str().is_empty());
+    let problem = if path.is_dir() {
+        Some("it is a folder")
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        Some("its folder does not exist")
+    } else {
+        None
+    };
+    let path = path.to_path_buf();
+    match problem {
+        Some(problem) => Err(EvalError::NoFile { path, problem }),
+        None if path.exists() && !force => Err(EvalError::Exists { path }),
+        None => Ok(()),
     }
 }
 
@@ -216,10 +231,17 @@ impl Subject {
     }
 }
 
+/// What was asked for; a length named twice is used once.
 fn plan(args: &Args) -> Plan {
+    let mut lengths = Vec::new();
+    for &length in &args.lengths {
+        if !lengths.contains(&length) {
+            lengths.push(length);
+        }
+    }
     Plan {
         seed: args.seed,
-        lengths: args.lengths.clone(),
+        lengths,
         num_depths: args.depths,
         items_per_cell: args.items,
     }

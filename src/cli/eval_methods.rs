@@ -94,17 +94,24 @@ impl MethodArgs {
             window_len: self.streaming.window,
             rule: self.streaming.rule.map(StreamingRule::from),
         };
-        let load =
-            |path: &PathBuf| mask_file::load(path, &arch_facts(config), weights_sha256, overrides);
-        self.masks.iter().map(load).collect()
+        mask_file::load(&self.masks, &arch_facts(config), weights_sha256, overrides)
     }
 
     /// The methods, whose random masks `seed` names.
     ///
     /// # Errors
-    /// [`EvalError::Streaming`] for masks that stream differently, [`crate::span::SpanError`] for an impossible span.
+    /// [`EvalError::Streaming`] for masks that stream differently, [`EvalError::Missing`] if nothing streams as asked,
+    /// [`crate::span::SpanError`] for an impossible span.
     pub(super) fn plan(&self, masks: &[MaskUnderTest], seed: u64) -> Result<MethodPlan, AnyFault> {
         let StreamingArgs { rule, sink, window } = &self.streaming;
+        if (rule.is_some() || sink.is_some() || window.is_some()) && !self.any_streaming() {
+            return Err(EvalError::Missing {
+                setting: "a --rule, --sink or --window",
+                missing: "a method with streaming heads",
+                remedy: "pass --mask, --all-streaming or --method streaming-llm",
+            }
+            .into());
+        }
         if let Some((first, others)) = masks.split_first()
             && let Some(other) = others.iter().find(|mask| mask.streaming != first.streaming)
         {
@@ -127,5 +134,12 @@ impl MethodArgs {
             asked: self.methods.clone(),
             seed,
         })
+    }
+
+    fn any_streaming(&self) -> bool {
+        let streams = |method: &MethodSpec| {
+            matches!(method, MethodSpec::AllStreaming | MethodSpec::StreamingLlm)
+        };
+        self.all_streaming || !self.masks.is_empty() || self.methods.iter().any(streams)
     }
 }

@@ -1,5 +1,6 @@
 //! Which text an evaluation hides its facts in.
 
+use super::amounts::parse_measuring_share;
 use super::sources::{SourceSpec, open_sources};
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::tokenizer::Tokenizer;
@@ -19,7 +20,7 @@ pub struct TextArgs {
     sources: Vec<SourceSpec>,
 
     /// Share of documents held out of training.
-    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE)]
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = parse_measuring_share)]
     held_out: f64,
 
     /// Packed data to hide facts in instead; its held-out split `val` is used where it has one.

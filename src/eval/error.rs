@@ -133,6 +133,14 @@ pub enum EvalError {
         /// The file.
         path: PathBuf,
     },
+    /// A result file that cannot be made.
+    #[error("cannot write the results to {}: {problem}", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: &'static str,
+    },
     /// The score asked for was not reached.
     #[error("`{method}` has {metric} {found:.4} on `{task}`, below the {wanted} asked for")]
     Under {
@@ -165,6 +173,7 @@ impl Coded for EvalError {
             Self::ReadMask { .. } => "mask.read",
             Self::Write { .. } => "eval.write",
             Self::Exists { .. } => "eval.exists",
+            Self::NoFile { .. } => "eval.no_file",
             Self::Under { .. } => "eval.fail_under",
         }
     }
@@ -187,6 +196,7 @@ impl Coded for EvalError {
             Self::TooLong { max, .. } => Some(format!("use --lengths up to {max}")),
             Self::Data(error) => error.hint(),
             Self::Exists { .. } => Some("name another file with -o, or pass --force".into()),
+            Self::NoFile { .. } => Some("name a file in a folder that exists with -o".into()),
             Self::Rows(error) => error.hint(),
             Self::Missing { remedy, .. } | Self::NoHaystack { remedy, .. } => {
                 Some((*remedy).into())

@@ -46,18 +46,12 @@ impl Evaluation<'_> {
     /// The model's kv heads are permuted for each mask and put back afterwards.
     ///
     /// # Errors
-    /// [`EvalError::TooLong`] for an item beyond the model's positions, [`EvalError::Footprint`] if caches and formula
-    /// disagree; whatever the model cannot do.
+    /// [`EvalError::Footprint`] if caches and formula disagree; whatever the model cannot do.
     pub fn run(
         &self,
         llama: &mut Llama,
         on_item: &mut dyn FnMut(&Method, usize),
     ) -> Result<Vec<MethodResult>, AnyFault> {
-        let max = llama.config().max_position_embeddings;
-        if let Some(item) = self.items.iter().find(|item| item.length > max) {
-            let length = item.length;
-            return Err(EvalError::TooLong { length, max }.into());
-        }
         self.methods
             .iter()
             .map(|method| self.run_method(llama, method, on_item))

@@ -11,7 +11,7 @@ use crate::mask::head_mask::HeadMask;
 use crate::mask::sidecar::fit::{Model, check_model, check_use};
 use crate::mask::sidecar::read;
 use crate::span::{Span, StreamingRule};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A mask and how it is run.
 #[derive(Debug)]
@@ -37,34 +37,57 @@ pub struct Overrides {
     pub rule: Option<StreamingRule>,
 }
 
-/// Reads the sidecar `path`, or the one in the folder `path`, for a model of `arch`.
+/// Reads every sidecar of `paths`, or the one in that folder, for a model of `arch`.
 ///
 /// Without a rule in the file and in `overrides`, streaming heads slide token by token.
 ///
 /// # Errors
-/// [`EvalError::ReadMask`] if there is no such file, [`crate::mask::error::MaskError`] if it is unsound or for another
-/// model, [`crate::span::SpanError`] for an impossible span.
+/// For the first that is unusable: [`EvalError::ReadMask`] if there is no such file, [`crate::mask::error::MaskError`] if it
+/// is unsound or for another model, [`crate::span::SpanError`] for an impossible span.
 pub fn load(
-    path: &Path,
+    paths: &[PathBuf],
     arch: &ArchFacts,
     weights_sha256: &str,
     overrides: Overrides,
-) -> Result<MaskUnderTest, AnyFault> {
-    let path = locate(path);
-    let failed = |source| EvalError::ReadMask {
-        path: path.clone(),
-        source,
-    };
-    let bytes = std::fs::read(&path).map_err(failed)?;
-    let checked = read::parse(&bytes, &path)?;
-    let sidecar = checked.sidecar;
+) -> Result<Vec<MaskUnderTest>, AnyFault> {
     let model = Model {
         arch,
         revision: None,
         weights_sha256: Some(weights_sha256),
     };
+    let paths: Vec<PathBuf> = paths.iter().map(|path| locate(path)).collect();
+    let names = names(&paths);
+    let each = paths.iter().zip(names);
+    each.map(|(path, name)| load_one(path, name, &model, overrides))
+        .collect()
+}
+
+/// What the reader of results of `masks` should know, each thing once.
+pub fn warnings(masks: &[MaskUnderTest]) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in masks.iter().flat_map(|mask| &mask.warnings) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
+}
+
+fn load_one(
+    path: &Path,
+    name: String,
+    model: &Model<'_>,
+    overrides: Overrides,
+) -> Result<MaskUnderTest, AnyFault> {
+    let failed = |source| EvalError::ReadMask {
+        path: path.to_path_buf(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let checked = read::parse(&bytes, path)?;
+    let sidecar = checked.sidecar;
     let mut warnings = checked.warnings;
-    warnings.extend(check_model(&sidecar, &model, &path)?);
+    warnings.extend(check_model(&sidecar, model, path)?);
     let streaming = Streaming {
         span: Span::new(
             overrides.sink_len.unwrap_or(sidecar.span.sink_len()),
@@ -79,7 +102,7 @@ pub fn load(
     warnings.extend(check_use(&sidecar, &streaming.span, Some(streaming.rule)));
     Ok(MaskUnderTest {
         streaming,
-        identity: identity(&path, &bytes, &sidecar.mask),
+        identity: identity(name, &bytes, &sidecar.mask),
         warnings: warnings.iter().map(MaskWarning::to_string).collect(),
         mask: sidecar.mask,
     })
@@ -93,13 +116,62 @@ fn locate(path: &Path) -> PathBuf {
     }
 }
 
-fn identity(path: &Path, bytes: &[u8], mask: &HeadMask) -> MaskIdentity {
-    let name = path.file_name().unwrap_or(path.as_os_str());
+/// The end of each path that tells it from every other one: at least folder and file, and no more folders than that takes,
+/// as where files lay is nobody's business.
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let parts = |path: &PathBuf| -> Vec<String> {
+        let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let normal = whole.components().filter_map(|part| match part {
+            Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
+            _ => None,
+        });
+        normal.collect()
+    };
+    let parts: Vec<Vec<String>> = paths.iter().map(parts).collect();
+    let end = |of: &[String], len: usize| of[of.len().saturating_sub(len)..].join("/");
+    let name = |of: &Vec<String>| {
+        let others = || parts.iter().filter(|other| *other != of);
+        let tells = |len: &usize| others().all(|other| end(other, *len) != end(of, *len));
+        let len = (2..of.len()).find(tells).unwrap_or(of.len());
+        end(of, len)
+    };
+    parts.iter().map(name).collect()
+}
+
+fn identity(name: String, bytes: &[u8], mask: &HeadMask) -> MaskIdentity {
     MaskIdentity {
-        name: name.to_string_lossy().into_owned(),
+        name,
         blake3: blake3::hash(bytes).to_hex().to_string(),
         num_retrieval: mask.num_retrieval(),
         num_streaming: mask.num_streaming(),
         sparsity: mask.sparsity(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_as_many_folders_as_tell_masks_apart() {
+        let of = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            names(&paths)
+        };
+        assert_eq!(of(&["/nowhere/a/8-of-16/m"]), ["8-of-16/m"]);
+        let several = [
+            "/nowhere/a/masks/8-of-16/m",
+            "/nowhere/b/masks/8-of-16/m",
+            "/nowhere/b/masks/4-of-16/m",
+            "/nowhere/b/masks/4-of-16/m",
+        ];
+        let expected = [
+            "a/masks/8-of-16/m",
+            "b/masks/8-of-16/m",
+            "4-of-16/m",
+            "4-of-16/m",
+        ];
+        assert_eq!(of(&several), expected);
+        assert_eq!(of(&["/m", "/nowhere/m"]), ["m", "nowhere/m"]);
     }
 }

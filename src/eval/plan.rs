@@ -40,6 +40,18 @@ pub struct Place {
 }
 
 impl Plan {
+    /// Checks every length against the positions of the model.
+    ///
+    /// # Errors
+    /// [`EvalError::TooLong`] for the first that has more tokens.
+    pub fn check(&self, max_positions: usize) -> Result<(), EvalError> {
+        let too_long = self.lengths.iter().find(|length| **length > max_positions);
+        too_long.map_or(Ok(()), |&length| {
+            let max = max_positions;
+            Err(EvalError::TooLong { length, max })
+        })
+    }
+
     /// Makes every item of `task`, by length, depth and index.
     ///
     /// # Errors
@@ -104,4 +116,22 @@ impl Place {
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 things")]
 pub fn depth_of(index: usize, len: usize) -> f64 {
     index as f64 / len.saturating_sub(1).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Coded;
+
+    #[test]
+    fn lengths_beyond_the_model_are_refused() {
+        let plan = Plan {
+            seed: 0,
+            lengths: vec![160, 321],
+            num_depths: 1,
+            items_per_cell: 1,
+        };
+        assert_eq!(plan.check(320).unwrap_err().code(), "eval.lengths");
+        plan.check(321).unwrap();
+    }
 }

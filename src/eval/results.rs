@@ -105,7 +105,7 @@ pub struct ModelIdentity {
 /// Which mask was evaluated.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct MaskIdentity {
-    /// Name of the file, without its path.
+    /// Folder and name of the file; more folders only where that takes them to tell it from the other masks.
     pub name: String,
     /// blake3 of the file.
     pub blake3: String,

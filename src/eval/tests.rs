@@ -13,7 +13,6 @@ use super::results::MethodResult;
 use super::task::recall;
 use crate::attention::cpu_flash::CpuFlash;
 use crate::attention::testing::normal;
-use crate::data::generate::fact::{KeyClass, key_class};
 use crate::data::source::Source;
 use crate::data::source::text::{Text, TextSettings};
 use crate::data::tokenizer::Tokenizer;
@@ -58,59 +57,6 @@ fn items(plan: &Plan) -> Vec<Item> {
     plan.items(&recall::IN_CODE, &material).unwrap()
 }
 
-fn text_of(ids: &[i64]) -> String {
-    let ids: Vec<u32> = ids.iter().map(|id| u32::try_from(*id).unwrap()).collect();
-    tokenizer().decode(&ids).unwrap()
-}
-
-#[test]
-fn items_have_their_length_and_hide_one_fact_at_their_depth() {
-    let items = items(&plan());
-    assert_eq!(items.len(), 2 * 3 * 2);
-    for item in &items {
-        assert_eq!(item.prompt.len() + item.answer.len(), item.length);
-        assert_eq!(item.prompt[0], i64::from(tokenizer().bos()));
-        let answer = text_of(&item.answer);
-        assert!(
-            answer.len() == 7 && answer.bytes().all(|byte| byte.is_ascii_digit()),
-            "{answer}"
-        );
-        let prompt = text_of(&item.prompt[1..]);
-        let (text, question) = prompt.rsplit_once("\nassert_eq!(KEY_").unwrap();
-        let key = question.strip_suffix(", ").unwrap();
-        let words: Vec<&str> = key.split('_').collect();
-        assert_eq!(
-            key_class([words[0], words[1], words[2]]),
-            KeyClass::Evaluation
-        );
-        let needle = format!("const KEY_{key}: u64 = {answer};\n");
-        assert_eq!(text.matches(needle.trim_end()).count(), 1, "{text}");
-        let wanted = plan().depths()[item.depth_index];
-        assert!(
-            (item.depth - wanted).abs() < 0.35,
-            "{} for {wanted}",
-            item.depth
-        );
-    }
-    let tail = |item: &Item| text_of(&item.prompt[item.prompt.len() - item.needle_distance..]);
-    assert!(items.iter().all(|item| !tail(item).contains("const KEY_")));
-    let before = |item: &Item| text_of(&item.prompt[1..item.prompt.len() - item.needle_distance]);
-    let ends = |item: &Item| before(item).ends_with(&format!("{};\n", text_of(&item.answer)));
-    assert!(items.iter().all(ends));
-}
-
-#[test]
-fn items_depend_on_the_seed_and_their_place_alone() {
-    let all = items(&plan());
-    let alone = items(&Plan {
-        lengths: vec![320],
-        ..plan()
-    });
-    assert_eq!(alone[..], all[6..]);
-    let other = items(&Plan { seed: 4, ..plan() });
-    assert!(all.iter().zip(&other).all(|(a, b)| a.prompt != b.prompt));
-}
-
 #[test]
 fn short_documents_are_joined_and_a_lack_of_text_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,13 +67,6 @@ fn short_documents_are_joined_and_a_lack_of_text_is_an_error() {
     assert!(long.contains(&tokenizer().bos()));
     let code = |share| haystack(folder.path(), share).err().unwrap().code();
     assert_eq!(code(0.0), "eval.no_haystack");
-    let short = Plan {
-        lengths: vec![40],
-        ..plan()
-    };
-    let material = Material::new(tokenizer(), Some(&haystack_all)).unwrap();
-    let error = short.items(&recall::IN_CODE, &material).unwrap_err();
-    assert_eq!(error.code(), "eval.lengths");
 }
 
 fn model() -> Llama {
@@ -251,23 +190,4 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         };
         assert_eq!(outputs(&results), outputs(&again));
     }
-}
-
-#[test]
-fn lengths_beyond_the_model_are_refused() {
-    let items = items(&Plan {
-        lengths: vec![321],
-        ..plan()
-    });
-    let tokenizer = tokenizer();
-    let evaluation = Evaluation {
-        items: &items,
-        metrics: vec![Metric::ExactMatch],
-        tokenizer: &tokenizer,
-        methods: &[],
-        chunk_len: 32,
-        backend: Arc::new(CpuFlash),
-    };
-    let error = evaluation.run(&mut model(), &mut |_, _| ()).unwrap_err();
-    assert_eq!(error.code(), "eval.lengths");
 }

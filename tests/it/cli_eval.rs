@@ -190,7 +190,7 @@ impl Desk {
 #[test]
 fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     let desk = Desk::new();
-    let lengths = ["--lengths", "160", "--chunk", "32"];
+    let lengths = ["--lengths", "160,160", "--chunk", "32"];
     let compared = ["--mask", "mask", "--random-masks", "2", "--all-streaming"];
     let written = ["--json", "-o", "results.json"];
     let (code, stdout, stderr) = desk.eval(&[&lengths[..], &compared, &written].concat());
@@ -202,6 +202,12 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     assert_eq!(printed["schema"], "prulong.eval/2");
     let provenance = &printed["provenance"];
     assert_eq!(provenance["masks"][0]["num_retrieval"], 2);
+    assert_eq!(provenance["masks"][0]["name"], "mask/head_mask.safetensors");
+    assert_eq!(
+        provenance["settings"]["lengths"],
+        serde_json::json!([160]),
+        "named twice, used once"
+    );
     assert_eq!(provenance["streaming"]["rule"], "sliding");
     assert_eq!(provenance["streaming"]["span"]["window_len"], 16);
     assert_eq!(provenance["haystack"]["num_units"], 1);
@@ -313,6 +319,14 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         (&["--mask", "mask", "wide"], 2, "eval.streaming"),
         (&["--mask", "model/model.safetensors"], 2, "mask.kind"),
         (&["-o", "taken.json"], 2, "eval.exists"),
+        (&["-o", "nowhere/results.json"], 2, "eval.no_file"),
+        (&["-o", "text", "--force"], 2, "eval.no_file"),
+        (&["--sink", "4", "--window", "8"], 2, "eval.missing"),
+        (
+            &["--task", "json_kv", "--lengths", "9000000"],
+            2,
+            "eval.lengths",
+        ),
         (&["--mask", "mask", "--window", "0"], 2, "config.span"),
     ] {
         let (found, stdout, stderr) = desk.eval(extra);
@@ -320,6 +334,11 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         assert!(stderr.contains(&format!("[{code}]")), "{extra:?}\n{stderr}");
     }
     assert_eq!(std::fs::read(desk.path("taken.json")).unwrap(), b"precious");
+    for (flag, share) in [("--fail-under", "nan"), ("--held-out", "7")] {
+        let (found, _, stderr) = desk.eval_over(&[flag, share]);
+        assert_eq!(found, Some(2), "{flag} {share}");
+        assert!(stderr.contains("a share is"), "{stderr}");
+    }
 }
 
 #[test]
