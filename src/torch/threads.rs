@@ -36,10 +36,21 @@ pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
-/// The count to use when nobody names one: physical cores, or what this process may use where that is less.
+/// The count to use when nobody names one: `OMP_NUM_THREADS` as for every program over OpenMP, else the physical cores this
+/// process may use.
 pub fn default_threads() -> usize {
-    let usable = std::thread::available_parallelism().map_or(1, usize::from);
-    physical_cores().map_or(usable, |cores| cores.min(usable))
+    let asked = std::env::var("OMP_NUM_THREADS").ok();
+    asked.and_then(|count| asked_threads(&count)).unwrap_or_else(|| {
+        let usable = std::thread::available_parallelism().map_or(1, usize::from);
+        physical_cores().map_or(usable, |cores| cores.min(usable))
+    })
+}
+
+/// The threads of the outermost level in a value of `OMP_NUM_THREADS` (`4`, or `4,2` for nested levels); none if it names no
+/// sensible count, which OpenMP ignores too.
+fn asked_threads(value: &str) -> Option<usize> {
+    let outermost = value.split(',').next()?.trim().parse().ok()?;
+    (1..=MAX_THREADS).contains(&outermost).then_some(outermost)
 }
 
 /// Physical cores of the machine: hyper-threads share one entry in the kernel's list of siblings.
@@ -72,8 +83,17 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_at_least_one_and_at_most_the_usable_cores() {
-        let usable = std::thread::available_parallelism().unwrap().get();
-        assert!((1..=usable).contains(&default_threads()));
+    fn the_default_is_a_count_libtorch_takes() {
+        assert!((1..=MAX_THREADS).contains(&default_threads()));
+    }
+
+    #[test]
+    fn the_environment_names_a_count_as_openmp_reads_it() {
+        for (value, count) in [("1", Some(1)), (" 3 ", Some(3)), ("4,2", Some(4))] {
+            assert_eq!(asked_threads(value), count);
+        }
+        for value in ["", "0", "-1", "two", "5000"] {
+            assert_eq!(asked_threads(value), None, "{value:?}");
+        }
     }
 }
