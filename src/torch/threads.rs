@@ -38,12 +38,18 @@ pub fn threads() -> usize {
 
 /// The count to use when nobody names one: `OMP_NUM_THREADS` as for every program over OpenMP, else the physical cores this
 /// process may use.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "libtorch's threads are OpenMP's, and this is where their number is decided"
+)]
 pub fn default_threads() -> usize {
     let asked = std::env::var("OMP_NUM_THREADS").ok();
-    asked.and_then(|count| asked_threads(&count)).unwrap_or_else(|| {
-        let usable = std::thread::available_parallelism().map_or(1, usize::from);
-        physical_cores().map_or(usable, |cores| cores.min(usable))
-    })
+    asked
+        .and_then(|count| asked_threads(&count))
+        .unwrap_or_else(|| {
+            let usable = std::thread::available_parallelism().map_or(1, usize::from);
+            physical_cores().map_or(usable, |cores| cores.min(usable))
+        })
 }
 
 /// The threads of the outermost level in a value of `OMP_NUM_THREADS` (`4`, or `4,2` for nested levels); none if it names no
