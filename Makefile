@@ -1,9 +1,10 @@
 # Two commands, from a fresh clone with nothing set up: `make demo` and `make test`. Both may be repeated and interrupted.
 
-# What the demo does. Each may be given on the command line, `make demo LENGTHS=512`, after `make clean-demo`.
-ROW_LEN := 1024
+# What the demo does. Each may be given on the command line, `make demo LENGTHS=1024`, after `make clean-demo`.
+ROW_LEN := 2048
 SPARSITIES := 0.5 0.7
-LENGTHS := 512,1024
+LENGTHS := 1024,4096
+ITEMS := 3
 CHUNK := 256
 RANDOM_MASKS := 5
 SEEDS := 1 2 3
@@ -18,7 +19,7 @@ MASKS := $(SPARSITIES:%=$(RUN)/masks/%)
 SEED_RUNS := $(SEEDS:%=$(RUN)-seed-%)
 SEED_MASKS := $(foreach run,$(SEED_RUNS),$(SPARSITIES:%=$(run)/masks/%))
 # The tiny model's products are too small for a second thread to pay.
-EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --lengths $(LENGTHS) --chunk $(CHUNK) \
+EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --lengths $(LENGTHS) --items $(ITEMS) --chunk $(CHUNK) \
 	--all-streaming --random-masks $(RANDOM_MASKS) --threads 1 --force
 
 .DEFAULT_GOAL := help
@@ -41,7 +42,7 @@ build: provision ## Build the release program
 # What was found, trained and gained, and what to do next, on one screen.
 demo: build $(RUN)/recall.txt $(MASKS:%=%.svg) ## Train a head mask on text found on this machine and show what it keeps
 	@echo
-	@grep -E '^(model|data:|warning)' $(RUN)/log.txt | awk '!seen[$$0]++' | fold -s -w 100
+	@grep -E '^(model|data:|warning)' $(RUN)/log.txt | awk '!seen[$$0]++' | fold -s -w 100 | sed 's/ *$$//'
 	@grep '^step' $(RUN)/log.txt | tail -n 1
 	@echo
 	@$(PRULONG) mask show $(firstword $(MASKS)) | sed '/^sparsity/q'
@@ -64,7 +65,7 @@ demo: build $(RUN)/recall.txt $(MASKS:%=%.svg) ## Train a head mask on text foun
 # The text is the source of every crate in the lock file: what any machine that builds this has.
 $(DATA)/train/manifest.json: | build
 	cargo fetch --quiet
-	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len $(ROW_LEN) --held-out 0.05 -o $(DATA)
+	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len $(ROW_LEN) --held-out 0.1 -o $(DATA)
 
 # A run that was interrupted goes on where it stopped.
 $(RUN)/trained: | build $(DATA)/train/manifest.json

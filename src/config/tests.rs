@@ -448,7 +448,7 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
 
 #[test]
 fn settings_of_generated_documents_are_checked_by_kind() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/pretrain-small.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/pretrain-tiny.toml");
     for (mix, code) in [
         (
             "kind = \"random-repeats\", span_min = 1, span_max = 2, alphabet = [9, 3]",

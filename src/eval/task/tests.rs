@@ -255,8 +255,10 @@ fn check(case: &Case, plan: &Plan, item: &Item) {
         "{} for {wanted}",
         item.depth
     );
+    // A text's depth is one in tokens and read back in lines, which are not equally long; list entries are.
+    let slack = if case.unit == 1 { 0.1 } else { 0.05 };
     assert!(
-        (item.depth - solved.depth).abs() < 0.05,
+        (item.depth - solved.depth).abs() < slack,
         "{} not {}",
         item.depth,
         solved.depth
