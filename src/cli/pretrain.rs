@@ -179,10 +179,11 @@ fn natural_text(corpus: &CorpusSettings, tokenizer: &Tokenizer) -> Result<Natura
     };
     let found = MemoryCorpus::build(&open_sources(&specs)?, &selection, tokenizer)?;
     output::note(format!(
-        "corpus: {} documents, {} bytes, {} tokens",
+        "corpus: {} documents, {} bytes, {} tokens, blake3 {}",
         found.num_documents(),
         found.num_bytes(),
-        found.num_tokens()
+        found.num_tokens(),
+        found.fingerprint()
     ));
     Ok(NaturalText::new(Arc::new(found), tokenizer)?)
 }

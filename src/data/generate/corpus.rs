@@ -62,6 +62,19 @@ impl MemoryCorpus {
         self.ids.len()
     }
 
+    /// blake3 of the documents' tokens and lengths in their order, hex: equal where two runs draw from the same text.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for index in 0..self.num_documents() {
+            let document = self.document(index);
+            hasher.update(&(document.len() as u64).to_le_bytes());
+            for id in document {
+                hasher.update(&id.to_le_bytes());
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Bytes of text that were tokenized.
     pub fn num_bytes(&self) -> u64 {
         self.num_bytes
@@ -194,6 +207,30 @@ pub(super) mod tests {
             .filter(|_| natural.draw_document(&mut rng).as_ptr() == first)
             .count();
         assert!((700..800).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn the_fingerprint_tells_tokens_and_document_ends_apart() {
+        let corpus = |documents: &[&[u32]]| {
+            let mut corpus = MemoryCorpus::default();
+            for document in documents {
+                corpus.push(document);
+            }
+            corpus.fingerprint()
+        };
+        let first = corpus(&[&[1, 2], &[3]]);
+        assert_eq!(
+            first,
+            corpus(&[&[1, 2], &[], &[3]]),
+            "an empty one is left out"
+        );
+        for other in [
+            corpus(&[&[1], &[2, 3]]),
+            corpus(&[&[3], &[1, 2]]),
+            corpus(&[&[1, 2, 3]]),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 
     #[test]
