@@ -144,9 +144,9 @@ COMPARE := OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare
 
 bench-peers: provision $(PEERS)/ready ## Compare the training step with PyTorch eager on the same files
 	cargo build --release --example step
-	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096,16384
-	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096,16384 --strong
-	$(COMPARE) tiny --span 16,64,1 --lens 1024,4096 --dtypes bf16
+	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096,16384
+	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096,16384 --strong
+	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096 --dtypes bf16
 	$(COMPARE) 124m:3 --lens 1024,4096
 	$(COMPARE) 124m:3 --lens 1024,4096 --strong
 	$(COMPARE) 124m:3 --lens 16384 --rounds 5 --repeat 1
