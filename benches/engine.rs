@@ -215,8 +215,7 @@ fn run_here(args: &Args, case: Option<&Case>, repeat: usize) -> ExitCode {
         output::note("engine: error: no such case\n\nhint: --list prints their names");
         return ExitCode::from(2);
     };
-    if let Err(error) = threads::set_threads(args.threads.unwrap_or_else(threads::default_threads))
-    {
+    if let Err(error) = threads::choose_threads(args.threads) {
         output::note(format!("engine: error: {error}"));
         return ExitCode::from(2);
     }

@@ -18,7 +18,7 @@ pub struct ComputeArgs {
     #[arg(long, value_enum)]
     dtype: Option<DtypeName>,
 
-    /// Threads of one operator: all cores unless named.
+    /// Threads of one operator: `OMP_NUM_THREADS`, else all cores, unless named.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -60,7 +60,7 @@ impl ComputeArgs {
     /// If an explicit choice cannot run: nothing else is used in its place.
     pub fn choose(&self) -> Result<Compute, AnyFault> {
         let choice = self.device.choose()?;
-        threads::set_threads(self.threads.unwrap_or_else(threads::default_threads))?;
+        threads::choose_threads(self.threads)?;
         let natural = match choice.device {
             tch::Device::Cpu => Dtype::F32,
             _ => Dtype::Bf16,

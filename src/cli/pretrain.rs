@@ -85,9 +85,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let loaded = args.config.load::<PretrainFile>()?;
     let config = &loaded.config;
     let device = crate::cli::run_setup::device(config.run.device)?;
-    if let Some(threads) = config.run.threads {
-        crate::torch::threads::set_threads(threads)?;
-    }
+    crate::torch::threads::choose_threads(config.run.threads)?;
     let tokenizer = Arc::new(Tokenizer::from_file(&config.tokenizer)?);
     let batches = batches(config, &tokenizer)?;
     let dir = RunDir::open(&args.run_dir)?;

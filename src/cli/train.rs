@@ -48,9 +48,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), AnyFault> {
     let loaded = args.config.load::<TrainFile>()?;
     let device = run_setup::device(loaded.config.run.device)?;
-    if let Some(threads) = loaded.config.run.threads {
-        crate::torch::threads::set_threads(threads)?;
-    }
+    crate::torch::threads::choose_threads(loaded.config.run.threads)?;
     let backend = choose(&loaded.config.attention.backend, device)?;
     let backend_name = backend.name();
     let mut prepared = train_setup::prepare(&loaded, device, backend)?;

@@ -16,7 +16,7 @@ pub struct RunSettings {
     /// Where to compute. Auto: the same file runs on a laptop and on a GPU; the choice is logged.
     #[serde(default = "auto")]
     pub device: DeviceRequest,
-    /// Threads of the CPU kernels; absent = one per core.
+    /// Threads of the CPU kernels; absent = `OMP_NUM_THREADS`, else one per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 }

@@ -31,6 +31,14 @@ pub fn set_threads(count: usize) -> Result<(), TorchError> {
     Ok(())
 }
 
+/// Sets the threads of one operator to those asked for, else to [`default_threads`].
+///
+/// # Errors
+/// As [`set_threads`].
+pub fn choose_threads(asked: Option<usize>) -> Result<(), TorchError> {
+    set_threads(asked.unwrap_or_else(default_threads))
+}
+
 /// The threads libtorch computes with now.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
