@@ -27,11 +27,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_training_share(text: &str) -> Result<f64, String> {
-    let share = number(text)?;
-    (0.0..1.0)
-        .contains(&share)
-        .then_some(share)
-        .ok_or_else(|| "a share is at least 0 and below 1".to_owned())
+    share(
+        text,
+        |share| (0.0..1.0).contains(&share),
+        "at least 0 and below 1",
+    )
 }
 
 /// Parses a held-out share that leaves something to measure on.
@@ -39,10 +39,11 @@ pub fn parse_training_share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_measuring_share(text: &str) -> Result<f64, String> {
-    let share = number(text)?;
-    (share > 0.0 && share <= 1.0)
-        .then_some(share)
-        .ok_or_else(|| "a share is above 0 and at most 1".to_owned())
+    share(
+        text,
+        |share| share > 0.0 && share <= 1.0,
+        "above 0 and at most 1",
+    )
 }
 
 /// Parses a word that a file writes for the same choice.
@@ -58,16 +59,21 @@ pub fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, Strin
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_share(text: &str) -> Result<f64, String> {
-    let share = number(text)?;
-    (0.0..=1.0)
-        .contains(&share)
-        .then_some(share)
-        .ok_or_else(|| "a share is at least 0 and at most 1".to_owned())
+    share(
+        text,
+        |share| (0.0..=1.0).contains(&share),
+        "at least 0 and at most 1",
+    )
 }
 
-fn number(text: &str) -> Result<f64, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not a number"))
+/// Parses a number that `fits` accepts; `range` says which those are.
+fn share(text: &str, fits: fn(f64) -> bool, range: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    fits(share)
+        .then_some(share)
+        .ok_or_else(|| format!("a share is {range}"))
 }
 
 #[cfg(test)]
