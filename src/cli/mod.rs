@@ -46,6 +46,7 @@ pub mod text_args;
 pub mod tokenizer;
 pub mod console;
 pub mod pretrain;
+mod pretrain_model;
 pub mod run_setup;
 pub mod train;
 mod train_setup;

@@ -1,9 +1,9 @@
 //! `prulong pretrain`.
 
-use crate::attention::choose::choose;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::Loaded as Checkpoint;
 use crate::cli::config_args::ConfigArgs;
+use crate::cli::pretrain_model::{Start, pretrainer};
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::cli::{console::Console, output};
 use crate::config::corpus::CorpusSettings;
@@ -16,24 +16,17 @@ use crate::data::generate::mixture::Mixture;
 use crate::data::source::select::{Selection, Split};
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
-use crate::model::config::ModelConfig;
 use crate::model::config::WeightDtype;
-use crate::model::init::{Init, Outputs, fresh_tensors};
-use crate::model::llama::Llama;
-use crate::model::rope_config::RopeConfig;
 use crate::model::save::SavedModel;
-use crate::train::optimizer::host_adamw::AdamSettings;
-use crate::train::optimizer::muon::MuonSettings;
 use crate::train::pretrain_loop::{Batches, Schedule, restore, run as run_stages};
 use crate::train::pretrain_step::{Pretrainer, Sample};
 use crate::train::run_dir::{CONFIG_NAME, Resume, RunDir};
 use crate::train::run_io::{Observer, RunIo};
 use crate::train::signal::Interrupt;
-use crate::train::weight_trainer::{Rules, WeightSettings, WeightTrainer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Train a small Llama from nothing on text of this machine and generated documents.
+/// Train a small Llama, from nothing or from another model's weights, on text of this machine and generated documents.
 ///
 /// A run is a list of stages, each with a sequence length, a batch and a mixture of document kinds. It continues where it
 /// stopped when the same command is given again; the finished model is written as a Hugging Face folder.
@@ -87,14 +80,15 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let device = crate::cli::run_setup::device(config.run.device)?;
     crate::torch::threads::choose_threads(config.run.threads)?;
     let tokenizer = Arc::new(Tokenizer::from_file(&config.tokenizer)?);
+    let start_model = Start::open(config, &tokenizer)?;
     let batches = batches(config, &tokenizer)?;
     let dir = RunDir::open(&args.run_dir)?;
     let interrupt = Interrupt::install().map_err(crate::cli::run_setup::signals)?;
     let store = dir.store()?;
-    let identity = identity(&loaded, &tokenizer);
+    let identity = identity(&loaded, &start_model, &tokenizer);
     let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
-    let mut pretrainer = pretrainer(config, &tokenizer, device)?;
+    let mut pretrainer = pretrainer(config, start_model, device)?;
     let mut console = Console::new();
     console.log_to(dir.log()?);
     let start = resume(&mut pretrainer, checkpoint.as_ref(), &mut console)?;
@@ -141,9 +135,9 @@ fn resume(
 }
 
 /// What must not change between interruption and resumption: everything but device, logging and checkpoint cadence.
-fn identity(loaded: &Loaded<PretrainConfig>, tokenizer: &Tokenizer) -> Identity {
+fn identity(loaded: &Loaded<PretrainConfig>, start: &Start, tokenizer: &Tokenizer) -> Identity {
     let settings = crate::cli::run_setup::deciding_settings(&loaded.resolved);
-    Identity::new(&settings, "fresh", tokenizer.fingerprint())
+    Identity::new(&settings, start.fingerprint(), tokenizer.fingerprint())
 }
 
 fn batches(config: &PretrainConfig, tokenizer: &Arc<Tokenizer>) -> Result<StageBatches, AnyFault> {
@@ -184,62 +178,4 @@ fn natural_text(corpus: &CorpusSettings, tokenizer: &Tokenizer) -> Result<Natura
         found.fingerprint()
     ));
     Ok(NaturalText::new(Arc::new(found), tokenizer)?)
-}
-
-fn pretrainer(
-    config: &PretrainConfig,
-    tokenizer: &Tokenizer,
-    device: tch::Device,
-) -> Result<Pretrainer, AnyFault> {
-    let model_config = model_config(config, tokenizer)?;
-    let outputs = if config.init.zero_output {
-        Outputs::Zero
-    } else {
-        Outputs::Drawn
-    };
-    let init = Init {
-        embedding_std: config.init.embedding_std,
-        outputs,
-        seed: config.seed,
-    };
-    let tensors = fresh_tensors(&model_config, init, device);
-    let model = Llama::from_tensors(model_config, tensors)?;
-    let optimizer = &config.optimizer;
-    let settings = WeightSettings {
-        adam: AdamSettings {
-            betas: optimizer.adam_betas,
-            eps: optimizer.adam_eps,
-        },
-        muon: MuonSettings {
-            momentum: optimizer.muon_momentum,
-            iterations: u32::try_from(optimizer.muon_steps).unwrap_or(u32::MAX),
-        },
-    };
-    let trainer = WeightTrainer::new(&model, Rules::MuonInLayers, settings);
-    let backend = choose("auto", device)?;
-    Ok(Pretrainer::new(
-        model,
-        trainer,
-        backend,
-        optimizer.weight_decay,
-        optimizer.clip_norm,
-    ))
-}
-
-fn model_config(config: &PretrainConfig, tokenizer: &Tokenizer) -> Result<ModelConfig, AnyFault> {
-    let model = &config.model;
-    let found = ModelConfig {
-        shape: model.attention_shape(),
-        hidden_size: model.hidden_size,
-        intermediate_size: model.intermediate_size,
-        vocab_size: tokenizer.vocab_size(),
-        rms_norm_eps: model.rms_norm_eps,
-        rope: RopeConfig::unscaled(model.rope_theta),
-        max_position_embeddings: model.max_position_embeddings,
-        tie_word_embeddings: model.tie_word_embeddings,
-        bos_id: Some(i64::from(tokenizer.bos())),
-        eos_ids: vec![i64::from(tokenizer.eos())],
-        dtype: None,
-    };
-    Ok(found.checked()?)
 }

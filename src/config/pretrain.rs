@@ -71,6 +71,10 @@ pub struct NewModelSettings {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InitSettings {
+    /// A model folder whose weights the run starts from, with fresh optimizer state; its sizes must be those of `[model]`, its
+    /// context may be shorter. Absent: drawn from `seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Standard deviation of the embedding. 1: with 0.02 retrieval did not appear within minutes.
     #[serde(default = "one")]
     pub embedding_std: f64,
@@ -167,6 +171,7 @@ impl Default for InitSettings {
     fn default() -> Self {
         let (embedding_std, zero_output) = (one(), yes());
         Self {
+            from: None,
             embedding_std,
             zero_output,
         }
@@ -178,6 +183,9 @@ impl ConfigFile for PretrainFile {
 
     fn paths(&mut self) -> Vec<(String, &mut PathBuf)> {
         let mut paths = vec![("tokenizer".to_owned(), &mut self.tokenizer)];
+        if let Some(from) = &mut self.init.from {
+            paths.push(("init.from".to_owned(), from));
+        }
         if let Some(corpus) = &mut self.corpus {
             paths.extend(corpus.paths());
         }
@@ -186,7 +194,7 @@ impl ConfigFile for PretrainFile {
 
     fn check(&self) -> Result<PretrainConfig, Bad> {
         self.model.check()?;
-        check::positive("init.embedding_std", self.init.embedding_std)?;
+        self.init.check()?;
         self.optimizer.check()?;
         self.run.check()?;
         self.checkpoint.check()?;
@@ -235,6 +243,23 @@ impl PretrainFile {
         stages
             .map(|(index, stage)| stage.check(index, adam_lr, longest))
             .collect()
+    }
+}
+
+impl InitSettings {
+    fn check(&self) -> Result<(), Bad> {
+        check::positive("init.embedding_std", self.embedding_std)?;
+        let fresh = Self {
+            from: None,
+            ..self.clone()
+        };
+        if self.from.is_some() && fresh != Self::default() {
+            return Err(check::conflict(
+                "init.from",
+                "brings its own weights, so `embedding_std` and `zero_output` would do nothing",
+            ));
+        }
+        Ok(())
     }
 }
 

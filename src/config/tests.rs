@@ -423,6 +423,10 @@ fn a_pretraining_curriculum_is_checked_stage_by_stage() {
     assert!((stage.adam_lr - loaded.config.optimizer.adam_lr).abs() < 1e-15);
     for (set, code) in [
         ("stage.0.seq_len=8192", "config.range"),
+        (
+            "init={ from = \"somewhere\", embedding_std = 0.5 }",
+            "config.exclusive",
+        ),
         ("stage.0.mix.0.span_min=99", "config.range"),
         ("stage.0.mix=[]", "config.exclusive"),
         (

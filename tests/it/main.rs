@@ -24,6 +24,7 @@ mod mds_writer;
 mod model_files;
 mod model_save;
 mod old_checkpoints;
+mod pretrain_from;
 mod readme;
 mod step_example;
 
