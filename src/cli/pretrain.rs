@@ -26,9 +26,9 @@ use crate::train::signal::Interrupt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Train a small Llama, from nothing or from another model's weights, on text of this machine and generated documents.
+/// Train a small Llama on text of this machine and generated documents.
 ///
-/// A run is a list of stages, each with a sequence length, a batch and a mixture of document kinds. It continues where it
+/// It starts from fresh weights, or from those of another model folder (`init.from`). A run is a list of stages, each with a sequence length, a batch and a mixture of document kinds. It continues where it
 /// stopped when the same command is given again; the finished model is written as a Hugging Face folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {

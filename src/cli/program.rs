@@ -39,7 +39,7 @@ pub enum Command {
     Eval(super::eval::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
     Score(super::score::Args),
-    /// Train a small Llama from nothing on text of this machine and generated documents.
+    /// Train a small Llama on text of this machine and generated documents.
     Pretrain(super::pretrain::Args),
     /// Train a byte-level BPE tokenizer on text found on this machine.
     TrainTokenizer(super::tokenizer::Args),
