@@ -28,8 +28,9 @@ use std::sync::Arc;
 
 /// Train a small Llama on text of this machine and generated documents.
 ///
-/// It starts from fresh weights, or from those of another model folder (`init.from`). A run is a list of stages, each with a sequence length, a batch and a mixture of document kinds. It continues where it
-/// stopped when the same command is given again; the finished model is written as a Hugging Face folder.
+/// It starts from fresh weights, or from those of another model folder (`init.from`). A run is a list of stages, each with a
+/// sequence length, a batch and a mixture of document kinds. It continues where it stopped when the same command is given
+/// again; the finished model is written as a Hugging Face folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
