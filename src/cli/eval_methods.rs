@@ -28,7 +28,7 @@ pub(super) struct MethodArgs {
     all_streaming: bool,
 
     /// Further methods, separated by commas: `streaming-llm` (sinks and window of every head at positions inside the cache),
-    /// or tokens evicted from every chunk.
+    /// tokens evicted from every chunk, or everything kept and a part of it attended.
     ///
     /// Eviction is `NAME:SPARSITY[:OPTION]...`, as in `snapkv:0.5,pyramidkv:0.7:patch`. NAME ranks a chunk's tokens:
     /// `snapkv` by the attention of its last tokens, `pyramidkv` likewise with more kept in early layers, `knorm` by short
@@ -36,6 +36,11 @@ pub(super) struct MethodArgs {
     /// appends the prompt's end to every chunk but the last to rank by it; `head` lets every head choose for itself, not
     /// its group; `window=N` is how many last tokens rank and always stay, 64 unless given; `max-pool` smooths scores by
     /// their largest neighbour, not their mean. `full`, `mask` and `all-streaming` name what other flags bring.
+    ///
+    /// Methods that save compute while the prompt is read, and no memory, are `NAME[:SETTING=N]...`: `a-shape` attends to
+    /// sinks and a window (`sink=128:window=3968`), `vertical-slash` to keys and distances that each head picks
+    /// (`columns=1000:slashes=6096`), `block-sparse` to the blocks of keys that match a block of queries
+    /// (`top=100:block=64`).
     #[arg(long = "method", value_name = "METHOD", value_delimiter = ',')]
     methods: Vec<MethodSpec>,
 

@@ -1,6 +1,7 @@
 //! The results in a few lines: one row per method, one column per length.
 
 use super::results::{Provenance, Results, TaskResult};
+use super::savers;
 use super::table::{Column, bytes_text, columns, width};
 
 /// For each task a heading and a row for every method, or group of masks of one size.
@@ -11,6 +12,7 @@ pub fn lines(results: &Results) -> Vec<String> {
         let columns = columns(&task.methods);
         any_group |= columns.iter().any(|column| column.num_methods() > 1);
         lines.extend(block(&results.provenance, task, &columns));
+        lines.extend(savers::line(&columns));
     }
     let several = if any_group {
         "; of several masks, the lowest and the highest"

@@ -94,6 +94,7 @@ impl Evaluation<'_> {
             name: method.name.clone(),
             retrieval_mask: method.mask().map(rows),
             eviction: EvictionIdentity::of(&method.keeps),
+            skipping: method.skipping(),
             summary: summarise(&items),
             items,
         })
@@ -141,6 +142,7 @@ impl Evaluation<'_> {
             kv: KvCounts {
                 counted,
                 formula,
+                compute_share: usage.compute_share(),
                 peak_bytes: usage.peak_bytes(),
                 allocated_bytes: usage.peak_allocated_entries * usage.entry_bytes,
                 stored_bytes: usage.stored_entries * usage.entry_bytes,
@@ -186,7 +188,7 @@ impl Evaluation<'_> {
             },
         };
         Ok(match &method.keeps {
-            Keeps::All => predict(&HeadMaskCase {
+            Keeps::All | Keeps::Skipping(_) => predict(&HeadMaskCase {
                 share: StreamingShare::Nominal(0.0),
                 ..all(Span::new(0, 1, 1)?, StreamingRule::Sliding)
             }),

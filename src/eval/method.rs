@@ -5,6 +5,7 @@ use crate::infer::policy::Policy;
 use crate::infer::policy::evicting::EvictionPolicy;
 use crate::infer::policy::full::Full;
 use crate::infer::policy::head_mask::HeadMaskPolicy;
+use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::streaming_llm::StreamingLlm;
 use crate::mask::head_mask::HeadMask;
 use crate::model::llama::Llama;
@@ -46,6 +47,8 @@ pub enum MethodKind {
     StreamingLlm,
     /// A ranked share of each chunk is kept: every setting a column of its own.
     Eviction,
+    /// Everything is kept, and a part of it attended while the prompt is read: every setting a column of its own.
+    Skipping,
 }
 
 /// What a method keeps.
@@ -59,6 +62,8 @@ pub enum Keeps {
     InCache(Span),
     /// A ranked share of each chunk.
     Ranked(EvictionPolicy),
+    /// Everything, of which queries of the prompt attend to a part.
+    Skipping(SkippingMethod),
 }
 
 /// One way to keep keys and values.
@@ -67,7 +72,7 @@ pub struct Method {
     /// Its kind.
     pub kind: MethodKind,
     /// Unique name: the kind, numbered where there are several; random masks of several sizes have theirs in it,
-    /// eviction methods their settings.
+    /// methods that evict or skip their settings.
     pub name: String,
     /// What it keeps.
     pub keeps: Keeps,
@@ -83,7 +88,13 @@ impl MethodKind {
             Self::AllStreaming => "all-streaming",
             Self::StreamingLlm => "streaming-llm",
             Self::Eviction => "eviction",
+            Self::Skipping => "skipping",
         }
+    }
+
+    /// Whether every method of this kind is a column of its own, under its own name.
+    pub fn stands_alone(self) -> bool {
+        matches!(self, Self::Eviction | Self::Skipping)
     }
 }
 
@@ -134,6 +145,15 @@ impl Method {
                 None,
             ),
             Keeps::Ranked(policy) => (Box::new(*policy), None),
+            Keeps::Skipping(method) => (Box::new(*method), None),
+        }
+    }
+
+    /// The method and its settings, where queries of the prompt attend to a part of what is kept.
+    pub fn skipping(&self) -> Option<SkippingMethod> {
+        match self.keeps {
+            Keeps::Skipping(method) => Some(method),
+            _ => None,
         }
     }
 

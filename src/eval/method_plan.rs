@@ -99,6 +99,7 @@ impl MethodPlan {
                 let policy = EvictionPolicy::new(method, settings, shape.num_layers)?;
                 (MethodKind::Eviction, Keeps::Ranked(policy))
             }
+            MethodSpec::Skipping(method) => (MethodKind::Skipping, Keeps::Skipping(method)),
         };
         Ok(Some(Method {
             kind,

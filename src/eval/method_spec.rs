@@ -1,11 +1,13 @@
-//! What `--method` says: one method and its settings as a word, `NAME[:SPARSITY[:OPTION]...]`.
+//! What `--method` says: one method and its settings as a word, `NAME[:SPARSITY[:OPTION]...]` or `NAME[:SETTING=N]...`.
 //!
 //! A word names itself: printed again it holds the sparsity and every option that differs from the default, so that results
 //! tell methods apart.
 
 use super::error::EvalError;
+use super::skip_words;
 use crate::footprint::eviction::TokenSparsity;
 use crate::infer::policy::evicting::{EvictionMethod, EvictionSettings, Selection};
+use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::snapkv::{Pooling, Smoothing};
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +28,8 @@ pub enum MethodSpec {
     StreamingLlm,
     /// A ranked share of each chunk.
     Evicting(EvictionMethod, EvictionSettings),
+    /// Everything, of which queries of the prompt attend to a part.
+    Skipping(SkippingMethod),
 }
 
 impl FromStr for MethodSpec {
@@ -50,6 +54,9 @@ impl FromStr for MethodSpec {
                 None => Ok(plain),
                 Some(word) => Err(refused(format!("`{name}` takes no `{word}`"))),
             };
+        }
+        if let Some(method) = skip_words::read(name, &mut words).map_err(refused)? {
+            return Ok(Self::Skipping(method));
         }
         let mut ranked = Ranked::named(name).map_err(refused)?;
         let share = words.next().unwrap_or_default();
@@ -85,7 +92,7 @@ impl Ranked {
             _ => {
                 return Err(format!(
                     "there is no method `{name}`: known are `full`, `mask`, `all-streaming`, `streaming-llm`, `snapkv`, \
-                     `pyramidkv`, `knorm` and `random-tokens`"
+                     `pyramidkv`, `knorm`, `random-tokens`, `a-shape`, `vertical-slash` and `block-sparse`"
                 ));
             }
         };
@@ -131,6 +138,7 @@ impl fmt::Display for MethodSpec {
             Self::Mask => return f.write_str("mask"),
             Self::AllStreaming => return f.write_str("all-streaming"),
             Self::StreamingLlm => return f.write_str("streaming-llm"),
+            Self::Skipping(method) => return skip_words::write(*method, f),
             Self::Evicting(method, settings) => (method, settings),
         };
         write!(f, "{}:{}", method.name(), settings.sparsity.value())?;

@@ -21,6 +21,8 @@ pub mod method_spec;
 pub mod metric;
 pub mod plan;
 pub mod results;
+mod savers;
+mod skip_words;
 pub mod summary;
 pub mod table;
 pub mod task;

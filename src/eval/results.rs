@@ -11,6 +11,7 @@ use super::task::Card;
 use crate::footprint::predict::Prediction;
 use crate::infer::decode::Finish;
 use crate::infer::policy::evicting::{EvictionMethod, Selection};
+use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::snapkv::Smoothing;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -128,6 +129,8 @@ pub struct MethodResult {
     pub retrieval_mask: Option<Vec<String>>,
     /// The method and its settings, where tokens are ranked and evicted.
     pub eviction: Option<EvictionIdentity>,
+    /// The method and its settings, where queries of the prompt attend to a part of what is kept.
+    pub skipping: Option<SkippingMethod>,
     /// Means.
     pub summary: Summary,
     /// Every item.
@@ -217,6 +220,8 @@ pub struct KvCounts {
     pub counted: Prediction,
     /// What the closed formula says.
     pub formula: Prediction,
+    /// Attended (query, key) pairs as a share of all causal ones.
+    pub compute_share: f64,
     /// Entries held at the peak, in bytes.
     pub peak_bytes: u64,
     /// Memory of the caches at its largest, in bytes.

@@ -22,6 +22,8 @@ pub struct Summary {
     pub kv_counted: Prediction,
     /// Mean footprint and peak of the formula.
     pub kv_formula: Prediction,
+    /// Mean share of the (query, key) pairs attended.
+    pub compute_share: f64,
     /// Largest peak of any item, in bytes.
     pub kv_peak_bytes: u64,
     /// Most cache memory of any item, in bytes.
@@ -90,6 +92,7 @@ pub fn summarise(items: &[ItemResult]) -> Summary {
         cells: cells(items),
         kv_counted: kv(|item| item.kv.counted),
         kv_formula: kv(|item| item.kv.formula),
+        compute_share: mean_of(&all, |item| item.kv.compute_share),
         kv_peak_bytes: largest(|item| item.kv.peak_bytes),
         kv_allocated_bytes: largest(|item| item.kv.allocated_bytes),
         timing: MeanTiming {

@@ -3,12 +3,13 @@
 use super::method::MethodKind;
 use super::metric::registry::Metric;
 use super::results::{MaskIdentity, MethodResult, Provenance, Results, TaskResult};
+use super::savers;
 use super::summary::{Cell, Score, mean};
 use super::task::Card;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Methods of one kind that keep as many retrieval heads, or a method that evicts tokens: one column.
+/// Methods of one kind that keep as many retrieval heads, or a method that evicts or skips: one column.
 pub(super) struct Column<'a> {
     kind: MethodKind,
     num_retrieval: Option<usize>,
@@ -24,6 +25,7 @@ pub fn lines(results: &Results) -> Vec<String> {
         lines.extend(scores(&results.provenance, task, &columns));
         lines.push(String::new());
         lines.extend(memory(&columns));
+        lines.extend(savers::line(&columns));
     }
     for warning in &results.provenance.warnings {
         lines.push(format!("warning: {warning}"));
@@ -40,15 +42,15 @@ pub fn chance_text(chance: f64) -> String {
     }
 }
 
-/// What methods of one column share: kind, retrieval heads, and the place of a method that evicts tokens.
+/// What methods of one column share: kind, retrieval heads, and the place of a method that stands alone.
 type Key = (MethodKind, Option<Reverse<usize>>, Option<usize>);
 
-/// Groups methods by kind and number of retrieval heads, more heads first; every method that evicts tokens stands alone.
+/// Groups methods by kind and number of retrieval heads, more heads first; methods that evict or skip stand alone.
 pub(super) fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
     let mut groups: BTreeMap<Key, Vec<&MethodResult>> = BTreeMap::new();
     for (place, method) in methods.iter().enumerate() {
         let size = method.num_retrieval().map(Reverse);
-        let own = (method.kind == MethodKind::Eviction).then_some(place);
+        let own = method.kind.stands_alone().then_some(place);
         let key = (method.kind, size, own);
         groups.entry(key).or_default().push(method);
     }
@@ -141,11 +143,12 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
         "formula",
         "peak",
         "formula",
+        "attended",
         "peak bytes",
         "prefill ms",
         "ms/token",
     ];
-    let cells = |values: [String; 7]| {
+    let cells = |values: [String; 8]| {
         let cells = values.iter();
         cells.fold(String::new(), |line, value| format!("{line}{value:>12}"))
     };
@@ -163,6 +166,7 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
             of(|method| method.summary.kv_formula.kv_footprint),
             of(|method| method.summary.kv_counted.kv_peak),
             of(|method| method.summary.kv_formula.kv_peak),
+            of(|method| method.summary.compute_share),
             bytes_text(column.peak_bytes()),
             ms(|method| method.summary.timing.prefill_ms),
             ms(|method| method.summary.timing.decode_ms_per_token),
@@ -181,7 +185,7 @@ impl Column<'_> {
     /// The kind, the size of its masks, and their number if there are several.
     pub(super) fn title(&self) -> String {
         let name = match (self.kind, self.methods.as_slice()) {
-            (MethodKind::Eviction, [one]) => &one.name,
+            (kind, [one]) if kind.stands_alone() => &one.name,
             _ => self.kind.name(),
         };
         let sized = match (self.kind, self.num_retrieval) {
@@ -192,6 +196,10 @@ impl Column<'_> {
             1 => sized,
             count => format!("{sized} x{count}"),
         }
+    }
+
+    pub(super) fn kind(&self) -> MethodKind {
+        self.kind
     }
 
     pub(super) fn num_methods(&self) -> usize {

@@ -106,12 +106,15 @@ fn model() -> Llama {
     Llama::from_tensors(config, tensors).unwrap()
 }
 
-const ASKED: [&str; 5] = [
+const ASKED: [&str; 8] = [
     "snapkv:0.5:window=4",
     "streaming-llm",
     "pyramidkv:0.7:patch:window=4",
     "knorm:0.5:head:window=4",
     "random-tokens:0.7:window=0",
+    "a-shape:sink=4:window=16",
+    "vertical-slash:columns=30:slashes=50",
+    "block-sparse:top=2:block=16",
 ];
 
 fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {

@@ -57,8 +57,12 @@ pub struct KvUsage {
     pub num_tokens: u64,
     /// Kv heads of the whole model: layers x kv heads.
     pub num_heads: u64,
-    /// (query, key) pairs attended, summed over kv heads.
+    /// (query, key) pairs whose entry was held for the query, summed over kv heads.
     pub pairs: u64,
+    /// Query heads that share a kv head.
+    pub group_size: u64,
+    /// (query, key) pairs attended, summed over query heads; what it took to choose them is not among them.
+    pub attended_pairs: u64,
     /// Largest number of entries held at once, summed over kv heads.
     pub peak_entries: u64,
     /// Entries kept after the last call.
@@ -76,11 +80,23 @@ pub struct KvUsage {
 impl KvUsage {
     /// Share of the full causal (query, key) pairs whose entry was held, in (0, 1]; 1 for no tokens.
     pub fn kv_footprint(&self) -> f64 {
-        let full = self.num_heads * (self.num_tokens * (self.num_tokens + 1) / 2);
+        self.share(self.pairs, 1)
+    }
+
+    /// Share of the full causal (query, key) pairs that were attended, in (0, 1]; 1 for no tokens.
+    ///
+    /// Below the footprint where queries pass over entries that are held for them.
+    pub fn compute_share(&self) -> f64 {
+        self.share(self.attended_pairs, self.group_size)
+    }
+
+    /// `pairs` of heads, `per_kv_head` for each kv head, as a share of all causal ones.
+    fn share(&self, pairs: u64, per_kv_head: u64) -> f64 {
+        let full = self.num_heads * per_kv_head * (self.num_tokens * (self.num_tokens + 1) / 2);
         if full == 0 {
             return 1.0;
         }
-        self.pairs as f64 / full as f64
+        pairs as f64 / full as f64
     }
 
     /// Largest number of entries held at once / all tokens, averaged over kv heads before the maximum.

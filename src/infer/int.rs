@@ -20,3 +20,11 @@ pub(super) fn triangle(n: usize) -> u64 {
     let n = to_u64(n);
     n * (n + 1) / 2
 }
+
+/// Places that a tensor holds, on the host.
+pub(super) fn to_host(places: &tch::Tensor) -> Vec<usize> {
+    let places = places.to_device(tch::Device::Cpu).to_kind(tch::Kind::Int64);
+    let places = Vec::<i64>::try_from(places.flatten(0, -1));
+    let places = places.unwrap_or_else(|_| unreachable!("integers in a row"));
+    places.into_iter().map(to_usize).collect()
+}

@@ -15,6 +15,8 @@ pub struct ModelCache {
     layers: Vec<LayerCaches>,
     patch_len: usize,
     spec: RowSpec,
+    /// Query heads per kv head, as the calls bring them.
+    group_size: usize,
     counter: Counter,
 }
 
@@ -45,6 +47,7 @@ impl ModelCache {
             layers,
             patch_len: policy.patch_len(),
             spec,
+            group_size: 1,
             counter: Counter::new(num_layers),
         })
     }
@@ -83,11 +86,14 @@ impl ModelCache {
     pub fn usage(&self) -> KvUsage {
         let groups = || self.layers.iter().flat_map(|layer| &layer.groups);
         let caches = || groups().map(|group| &group.cache);
+        let group_size = to_u64(self.group_size);
         let entry = 2 * self.spec.head_dim * self.spec.kind.elt_size_in_bytes();
         KvUsage {
             num_tokens: to_u64(self.layers.first().map_or(0, |layer| layer.seen)),
             num_heads: to_u64(self.layers.len() * self.spec.num_kv_heads),
             pairs: caches().map(|cache| cache.pairs()).sum(),
+            group_size,
+            attended_pairs: caches().map(|cache| cache.attended_pairs(group_size)).sum(),
             peak_entries: self.counter.peak_held(),
             stored_entries: caches().map(|cache| cache.stored()).sum(),
             peak_allocated_entries: self.counter.peak_allocated(),
@@ -146,6 +152,7 @@ impl KvCache for ModelCache {
         self.check(layer, q_thd, k_tkd, v_tkd)?;
         let [num_rows, num_heads, _] = dims(q_thd);
         let group_size = to_usize(num_heads) / self.spec.num_kv_heads;
+        self.group_size = group_size;
         let mut first = 0;
         let mut outputs = Vec::new();
         let (mut held, mut allocated) = (0, 0);

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 mod eviction;
+mod skipping;
 
 const LAYERS: usize = 3;
 const KV_HEADS: usize = 4;

@@ -14,7 +14,11 @@ const REGISTRIES: [(&str, &[&str]); 4] = [
     ("src/eval/task", &["src/eval/task/registry.rs"]),
     (
         "src/infer/policy",
-        &["src/eval/method.rs", "src/infer/policy/evicting.rs"],
+        &[
+            "src/eval/method.rs",
+            "src/infer/policy/evicting.rs",
+            "src/infer/policy/skipping.rs",
+        ],
     ),
 ];
 

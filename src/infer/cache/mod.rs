@@ -12,14 +12,19 @@ use std::sync::Arc;
 use tch::Tensor;
 
 pub mod attend;
+pub mod blocks;
 pub mod duo_chunk;
 pub mod evicting;
 pub mod frozen_prompt;
 pub mod growing;
 pub mod keeper;
+pub mod keys;
+pub mod pattern;
 pub mod ranking;
+pub mod reach;
 pub mod retrieval;
 pub mod ring;
+pub mod skipping;
 pub mod sliding;
 #[cfg(test)]
 mod tests;
@@ -101,6 +106,13 @@ pub trait HeadCache {
     /// Entries for which memory is allocated.
     fn allocated(&self) -> u64;
 
-    /// (query, key) pairs attended so far, summed over kv heads.
+    /// (query, key) pairs so far whose entry was held for the query, summed over kv heads.
     fn pairs(&self) -> u64;
+
+    /// (query, key) pairs attended so far, summed over query heads, `group_size` of which share a kv head.
+    ///
+    /// Fewer than [`Self::pairs`] says only where a query passes over entries that are held for it.
+    fn attended_pairs(&self, group_size: u64) -> u64 {
+        self.pairs() * group_size
+    }
 }

@@ -9,6 +9,8 @@
 //! dropped. Turning the query back by that number before it meets the sinks gives the same scores, and nothing stored turns.
 
 use super::attend::{Rows, attended, row_count, slice};
+use super::blocks::cut;
+use super::reach::{MIN_BLOCK, Reach};
 use super::ring::SinkRing;
 use super::{HeadCache, RowSpec, attend};
 use crate::attention::{Visibility, merge};
@@ -18,10 +20,7 @@ use crate::model::rope::RopeTable;
 use crate::model::rotation::Rotation;
 use crate::span::{Span, StreamingRule};
 use std::ops::Range;
-use tch::{Device, Kind, Tensor};
-
-/// Shortest query block; below it the matrix products are too small to pay.
-const MIN_BLOCK: usize = 64;
+use tch::{Kind, Tensor};
 
 /// Streaming heads whose result does not depend on the chunk length.
 pub struct SlidingCache {
@@ -107,7 +106,9 @@ impl SlidingCache {
             Some(_) => self.span.dense_prefix().saturating_sub(seen),
         };
         let mut outputs = Vec::new();
-        for block in blocks(whole.min(num_queries), num_queries, block_len) {
+        let whole = whole.min(num_queries);
+        let turning = cut(whole..num_queries, block_len);
+        for block in cut(0..whole, block_len).chain(turning) {
             let reach = Reach::of(&self.span, seen + block.start..seen + block.end);
             let mask_ts = reach.mask(&self.span, q_thd.device());
             self.masked_pairs += mask_ts.sum(Kind::Int64);
@@ -179,60 +180,6 @@ impl HeadCache for SlidingCache {
     fn pairs(&self) -> u64 {
         let masked = u64::try_from(self.masked_pairs.int64_value(&[])).unwrap_or(0);
         self.pairs + self.rows.num_kv_heads() * masked
-    }
-}
-
-/// `0..len` cut at `border` and into blocks of at most `block_len`.
-fn blocks(border: usize, len: usize, block_len: usize) -> impl Iterator<Item = Range<usize>> {
-    let part = move |start: usize, end: usize| {
-        let starts = (start..end).step_by(block_len);
-        starts.map(move |at| at..(at + block_len).min(end))
-    };
-    part(0, border).chain(part(border, len))
-}
-
-/// The tokens a block of queries can see: leading ones, then the rows its windows reach.
-struct Reach {
-    queries: Range<usize>,
-    leading: usize,
-    window: Range<usize>,
-}
-
-impl Reach {
-    fn of(span: &Span, queries: Range<usize>) -> Self {
-        let start = (queries.start + 1).saturating_sub(span.window_len());
-        Self {
-            leading: span.sink_len().min(start),
-            window: start..queries.end,
-            queries,
-        }
-    }
-
-    /// Picks the rows of these tokens out of `[S, K, D]`, in which `skipped` tokens after the sinks are missing.
-    fn rows(&self, rows_skd: &Tensor, skipped: usize) -> Tensor {
-        let end = self.window.end - skipped;
-        let window = slice(rows_skd, end - self.window.len(), self.window.len());
-        if self.leading == 0 {
-            return window;
-        }
-        Tensor::cat(&[slice(rows_skd, 0, self.leading), window], 0)
-    }
-
-    /// Marks what each query sees: boolean `[T, leading + window]`.
-    fn mask(&self, span: &Span, device: Device) -> Tensor {
-        let tokens = |range: Range<usize>| {
-            Tensor::arange_start(
-                to_i64(range.start),
-                to_i64(range.end),
-                (Kind::Int64, device),
-            )
-        };
-        let q_t1 = tokens(self.queries.clone()).unsqueeze(1);
-        let k_s = Tensor::cat(&[tokens(0..self.leading), tokens(self.window.clone())], 0);
-        let back_ts = &q_t1 - &k_s;
-        let recent = back_ts.lt(to_i64(span.window_len()));
-        let sink = k_s.lt(to_i64(span.sink_len()));
-        back_ts.ge(0).logical_and(&recent.logical_or(&sink))
     }
 }
 

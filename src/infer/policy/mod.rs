@@ -2,22 +2,27 @@
 //!
 //! A policy is asked once per sequence and layer for the caches of that layer. A new method is a file here and, if it keeps
 //! rows in a new way, a [`HeadCache`] of its own, which sees the layer's new keys, values and queries. A method that evicts
-//! the worst-ranked tokens of each chunk is only a ranking, registered in [`evicting`].
+//! the worst-ranked tokens of each chunk is only a ranking, registered in [`evicting`]; one that keeps everything and attends to
+//! a part of it while the prompt is read is only a pattern, registered in [`skipping`].
 
 use super::cache::{HeadCache, RowSpec};
 use super::error::InferError;
 use crate::fault::AnyFault;
 
+pub mod a_shape;
+pub mod block_sparse;
 pub mod evicting;
 pub mod full;
 pub mod head_mask;
 pub mod knorm;
 pub mod pyramidkv;
 pub mod random_tokens;
+pub mod skipping;
 pub mod snapkv;
 pub mod streaming_llm;
 #[cfg(test)]
 mod tests;
+pub mod vertical_slash;
 
 /// Consecutive kv heads of one layer under one cache.
 pub struct HeadGroup {

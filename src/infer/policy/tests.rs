@@ -14,8 +14,10 @@ use input::Input;
 use repeated::Repeated;
 
 mod case;
+mod dense;
 mod input;
 mod repeated;
+mod skipping;
 
 const NUM_LAYERS: usize = 4;
 const KV_HEADS: usize = 2;

@@ -1,0 +1,144 @@
+//! The words of methods that save compute: `NAME[:SETTING=N]...`, every setting with its published default.
+
+use crate::infer::policy::a_shape::AShape;
+use crate::infer::policy::block_sparse::BlockSparse;
+use crate::infer::policy::skipping::SkippingMethod;
+use crate::infer::policy::vertical_slash::VerticalSlash;
+use crate::span::Span;
+use std::fmt;
+
+/// A setting: its word, its default and the least that means something.
+struct Setting {
+    word: &'static str,
+    default: usize,
+    least: usize,
+}
+
+/// The settings of the method `name`; nothing if it is none of these.
+fn settings(name: &str) -> Option<[Setting; 2]> {
+    let setting = |word, default, least| Setting {
+        word,
+        default,
+        least,
+    };
+    let (lines, blocks) = (VerticalSlash::default(), BlockSparse::default());
+    Some(match name {
+        "a-shape" => [
+            setting("sink", AShape::SINK_LEN, 0),
+            setting("window", AShape::WINDOW_LEN, 1),
+        ],
+        "vertical-slash" => [
+            setting("columns", lines.num_columns, 1),
+            setting("slashes", lines.num_slashes, 1),
+        ],
+        "block-sparse" => [
+            setting("top", blocks.num_blocks, 1),
+            setting("block", blocks.block_len, 1),
+        ],
+        _ => return None,
+    })
+}
+
+/// Reads the method `name` with the settings in `words`; nothing if it is none of these.
+///
+/// # Errors
+/// What is wrong with a setting.
+pub(super) fn read<'a>(
+    name: &str,
+    words: impl Iterator<Item = &'a str>,
+) -> Result<Option<SkippingMethod>, String> {
+    let Some(settings) = settings(name) else {
+        return Ok(None);
+    };
+    let mut values = settings.each_ref().map(|setting| setting.default);
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let Some(place) = settings.iter().position(|setting| setting.word == key) else {
+            let known = settings.each_ref().map(|setting| setting.word);
+            return Err(format!(
+                "`{name}` has no setting `{word}`: known are `{}=N`",
+                known.join("=N` and `")
+            ));
+        };
+        let least = settings[place].least;
+        let number = value.parse::<u32>().ok().map(|number| number as usize);
+        values[place] = number
+            .filter(|number| *number >= least)
+            .ok_or_else(|| format!("`{word}` needs a whole number of at least {least}"))?;
+    }
+    build(name, values).map(Some)
+}
+
+fn build(name: &str, [first, second]: [usize; 2]) -> Result<SkippingMethod, String> {
+    Ok(match name {
+        "a-shape" => {
+            let span = Span::new(first, second, 1).map_err(|error| error.to_string())?;
+            SkippingMethod::AShape(AShape::new(span))
+        }
+        "vertical-slash" => SkippingMethod::VerticalSlash(VerticalSlash {
+            num_columns: first,
+            num_slashes: second,
+        }),
+        _ => SkippingMethod::BlockSparse(BlockSparse {
+            num_blocks: first,
+            block_len: second,
+        }),
+    })
+}
+
+/// Writes the word that [`read`] turns into `method`.
+pub(super) fn write(method: SkippingMethod, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let values = match method {
+        SkippingMethod::AShape(of) => [of.span().sink_len(), of.span().window_len()],
+        SkippingMethod::VerticalSlash(of) => [of.num_columns, of.num_slashes],
+        SkippingMethod::BlockSparse(of) => [of.num_blocks, of.block_len],
+    };
+    f.write_str(method.name())?;
+    for (setting, value) in settings(method.name()).iter().flatten().zip(values) {
+        if value != setting.default {
+            write!(f, ":{}={value}", setting.word)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::eval::method_spec::MethodSpec;
+
+    #[test]
+    fn words_survive_reading_and_printing() {
+        for word in [
+            "a-shape",
+            "a-shape:sink=0:window=64",
+            "vertical-slash:columns=30:slashes=800",
+            "block-sparse:top=4:block=32",
+        ] {
+            assert_eq!(word.parse::<MethodSpec>().unwrap().to_string(), word);
+        }
+        let long: MethodSpec = "vertical-slash:slashes=6096:columns=30".parse().unwrap();
+        assert_eq!(long.to_string(), "vertical-slash:columns=30");
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_refused_with_the_reason() {
+        for (word, reason) in [
+            (
+                "a-shape:128",
+                "no setting `128`: known are `sink=N` and `window=N`",
+            ),
+            (
+                "a-shape:window=0",
+                "`window=0` needs a whole number of at least 1",
+            ),
+            (
+                "block-sparse:top=few",
+                "`top=few` needs a whole number of at least 1",
+            ),
+            ("a-shape:window=4000000000", "longer than any context"),
+        ] {
+            let error = word.parse::<MethodSpec>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{word}: {error}");
+        }
+    }
+}

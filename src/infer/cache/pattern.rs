@@ -1,0 +1,160 @@
+//! What a prefill call attends to, where that is less than what is kept.
+//!
+//! A pattern gets a call's queries and every key so far and cuts the work into small dense problems: a block of queries, of
+//! one head or of all, over the keys that it chose for them. Work that is skipped is not done: no queries x keys mask of the
+//! whole call exists, and kv heads are never repeated to query heads.
+
+use super::attend::{Rows, attended, join, masked, row_count, slice};
+use super::keys::Keys;
+use super::reach::{MIN_BLOCK, Reach};
+use crate::attention::{Backend, Visibility};
+use crate::infer::int::{to_i64, to_u64, to_usize};
+use crate::span::Span;
+use crate::torch::dims::dims;
+use std::ops::Range;
+use tch::Tensor;
+
+/// A rule that says what each query of a prefill call attends to.
+pub trait Pattern {
+    /// Attends from all queries of `call`.
+    fn attend(&self, call: &Call) -> Part;
+}
+
+/// One prefill call and every key so far.
+pub struct Call<'a> {
+    backend: &'a dyn Backend,
+    /// `[T, H, D]`, rotated.
+    q_thd: Tensor,
+    /// `[S, K, D]`, rotated: the keys of tokens `0..S`, the last `T` being the queries' own.
+    k_skd: Tensor,
+    /// `[S, K, D]`.
+    v_skd: Tensor,
+}
+
+/// Attention of some queries and heads, and what it took.
+pub struct Part {
+    /// `[T, H, D]`.
+    pub out: Tensor,
+    /// (query, key) pairs attended, summed over query heads.
+    pub pairs: u64,
+}
+
+impl<'a> Call<'a> {
+    /// Queries over the keys and values of all tokens.
+    pub(super) fn new(backend: &'a dyn Backend, q_thd: &Tensor, rows: Rows) -> Self {
+        Self {
+            backend,
+            q_thd: q_thd.shallow_clone(),
+            k_skd: rows.k_skd.shallow_clone(),
+            v_skd: rows.v_skd.shallow_clone(),
+        }
+    }
+
+    /// The same call for one query head and the kv head that serves it.
+    #[must_use]
+    pub fn head(&self, head: usize) -> Self {
+        let [_, num_heads, _] = dims(&self.q_thd);
+        let [_, num_kv_heads, _] = dims(&self.k_skd);
+        let kv_head = to_i64(head) / (num_heads / num_kv_heads);
+        Self {
+            backend: self.backend,
+            q_thd: self.q_thd.narrow(1, to_i64(head), 1),
+            k_skd: self.k_skd.narrow(1, kv_head, 1),
+            v_skd: self.v_skd.narrow(1, kv_head, 1),
+        }
+    }
+
+    /// Positions of the queries.
+    pub fn queries(&self) -> Range<usize> {
+        let end = row_count(&self.k_skd);
+        end - row_count(&self.q_thd)..end
+    }
+
+    /// Query heads.
+    pub fn num_heads(&self) -> usize {
+        let [_, num_heads, _] = dims(&self.q_thd);
+        to_usize(num_heads)
+    }
+
+    /// The queries.
+    ///
+    /// # Shapes
+    /// Returns `[T, H, D]`.
+    pub fn q(&self) -> &Tensor {
+        &self.q_thd
+    }
+
+    /// The keys of all tokens.
+    ///
+    /// # Shapes
+    /// Returns `[S, K, D]`.
+    pub fn k(&self) -> &Tensor {
+        &self.k_skd
+    }
+
+    /// Attends from `queries`, positions of the call, causally over `keys`; each query must see one of them.
+    pub fn attend(&self, queries: &Range<usize>, keys: &Keys) -> Part {
+        let rows = Rows {
+            k_skd: &keys.rows(&self.k_skd),
+            v_skd: &keys.rows(&self.v_skd),
+        };
+        let mask_ts = (!keys.all_before(queries)).then(|| keys.mask(queries, &self.q_thd));
+        let visibility = mask_ts.as_ref().map_or(Visibility::All, Visibility::Masked);
+        let out = attended(self.backend, &self.q_of(queries), rows, visibility).out;
+        Part {
+            out: out.squeeze_dim(0),
+            pairs: keys.num_pairs(queries) * to_u64(self.num_heads()),
+        }
+    }
+
+    /// Attends from all queries over the sinks and windows of `span`, token-exact.
+    pub fn attend_span(&self, span: &Span) -> Part {
+        let block_len = span.window_len().max(MIN_BLOCK);
+        let of_block = |queries: Range<usize>| {
+            let reach = Reach::of(span, queries.clone());
+            let mask_ts = reach.mask(span, self.q_thd.device());
+            let [keys, values] = [&self.k_skd, &self.v_skd].map(|rows| reach.rows(rows, 0));
+            let q_thd = self.q_of(&queries);
+            let seen: u64 = queries.map(|query| to_u64(span.num_visible(query))).sum();
+            Part {
+                out: masked(self.backend, &q_thd, &keys, &values, &mask_ts),
+                pairs: seen * to_u64(self.num_heads()),
+            }
+        };
+        Part::after(super::blocks::cut(self.queries(), block_len).map(of_block))
+    }
+
+    fn q_of(&self, queries: &Range<usize>) -> Tensor {
+        let start = queries.start - self.queries().start;
+        slice(&self.q_thd, start, queries.len())
+    }
+}
+
+impl Part {
+    /// Puts the parts of consecutive queries together.
+    pub fn after(parts: impl Iterator<Item = Self>) -> Self {
+        let (outputs, pairs) = split(parts);
+        Self {
+            out: join(outputs),
+            pairs,
+        }
+    }
+
+    /// Puts the parts of consecutive heads together.
+    pub fn beside(parts: impl Iterator<Item = Self>) -> Self {
+        let (outputs, pairs) = split(parts);
+        Self {
+            out: Tensor::cat(&outputs, 1),
+            pairs,
+        }
+    }
+}
+
+fn split(parts: impl Iterator<Item = Part>) -> (Vec<Tensor>, u64) {
+    let mut sum = 0;
+    let outputs = parts.map(|Part { out, pairs }| {
+        sum += pairs;
+        out
+    });
+    (outputs.collect(), sum)
+}
