@@ -1,28 +1,22 @@
 //! Runs every method on the same items and scores the answers.
 
-use super::error::EvalError;
+use super::agreement;
 use super::item::Item;
-use super::method::{Keeps, Method};
+use super::method::Method;
 use super::metric::registry::{Answered, Metric, Scores};
 use super::results::{EvictionIdentity, ItemResult, KvCounts, MethodResult, Timing};
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
-use crate::footprint::predict::{
-    HeadMaskCase, Prediction, StreamingShare, predict, predict_eviction,
-};
+use crate::footprint::holdings::Holdings;
+use crate::footprint::predict::Prediction;
 use crate::footprint::workload::{Convention, Workload};
 use crate::infer::decode::{Finish, Limits};
 use crate::infer::generate::{Engine, Generation};
-use crate::infer::policy::evicting::Selection;
 use crate::infer::policy::head_mask::inverse;
 use crate::model::llama::Llama;
-use crate::span::{Span, StreamingRule};
 use std::sync::Arc;
-
-/// Largest difference between counted and predicted shares that rounding explains.
-const TOLERANCE: f64 = 1e-9;
 
 /// What is run.
 pub struct Evaluation<'a> {
@@ -73,6 +67,7 @@ impl Evaluation<'_> {
             backend: Arc::clone(&self.backend),
             chunk_len: self.chunk_len,
         };
+        let holdings = method.keeps.holdings(llama.config().shape.group_size());
         let stop_tokens = llama.config().eos_ids.clone();
         let answered = self.items.iter().enumerate().map(|(done, item)| {
             let limits = Limits {
@@ -80,7 +75,7 @@ impl Evaluation<'_> {
                 stop_tokens: stop_tokens.clone(),
             };
             let generation = engine.generate(&*policy, &item.prompt, &limits)?;
-            let result = self.score(method, item, &generation)?;
+            let result = self.score(method, item, &holdings, &generation)?;
             on_item(method, done + 1);
             Ok(result)
         });
@@ -104,29 +99,17 @@ impl Evaluation<'_> {
         &self,
         method: &Method,
         item: &Item,
+        holdings: &Holdings,
         generation: &Generation,
     ) -> Result<ItemResult, AnyFault> {
         let usage = &generation.usage;
-        let formula = self.predicted(method, item.prompt.len(), generation.output.len())?;
+        let (prompt_len, output_len) = (item.prompt.len(), generation.output.len());
+        let workload = Workload::new(prompt_len, output_len, self.chunk_len, Convention::Counted)?;
         let counted = Prediction {
             kv_footprint: usage.kv_footprint(),
             kv_peak: usage.kv_peak(),
         };
-        // Where heads choose for themselves the formula is what they would hold if they agreed.
-        let differs = |counted: f64, formula: f64| match selection(method) {
-            Selection::KvHead => (counted - formula).abs() > TOLERANCE,
-            Selection::Head => counted < formula - TOLERANCE,
-        };
-        if differs(counted.kv_footprint, formula.kv_footprint)
-            || differs(counted.kv_peak, formula.kv_peak)
-        {
-            return Err(EvalError::Footprint {
-                method: method.name.clone(),
-                counted: format!("{counted:?}"),
-                formula: format!("{formula:?}"),
-            }
-            .into());
-        }
+        let formula = agreement::check(&method.name, holdings, &workload, counted)?;
         Ok(ItemResult {
             length: item.length,
             depth_index: item.depth_index,
@@ -169,49 +152,6 @@ impl Evaluation<'_> {
         metrics
             .map(|metric| (*metric, metric.score(&answered)))
             .collect()
-    }
-
-    fn predicted(
-        &self,
-        method: &Method,
-        prompt_len: usize,
-        output_len: usize,
-    ) -> Result<Prediction, AnyFault> {
-        let workload = Workload::new(prompt_len, output_len, self.chunk_len, Convention::Counted)?;
-        let all = |span, rule| HeadMaskCase {
-            workload,
-            span,
-            rule,
-            share: StreamingShare::Heads {
-                num_streaming: 1,
-                num_heads: 1,
-            },
-        };
-        Ok(match &method.keeps {
-            Keeps::All | Keeps::Skipping(_) => predict(&HeadMaskCase {
-                share: StreamingShare::Nominal(0.0),
-                ..all(Span::new(0, 1, 1)?, StreamingRule::Sliding)
-            }),
-            Keeps::InCache(span) => predict(&all(*span, StreamingRule::Sliding)),
-            Keeps::Mask(mask, streaming) => predict(&HeadMaskCase {
-                share: StreamingShare::Heads {
-                    num_streaming: mask.num_streaming(),
-                    num_heads: mask.flags().len(),
-                },
-                ..all(streaming.span, streaming.rule)
-            }),
-            Keeps::Ranked(policy) => {
-                predict_eviction(&workload, &policy.eviction(), policy.num_layers())
-            }
-        })
-    }
-}
-
-/// Who chooses what is kept.
-fn selection(method: &Method) -> Selection {
-    match &method.keeps {
-        Keeps::Ranked(policy) => policy.settings().selection,
-        _ => Selection::KvHead,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One way to keep keys and values: its kind, its name, and the caches' policy it stands for.
 
 use crate::fault::AnyFault;
+use crate::footprint::holdings::{Holdings, StreamingHeads};
 use crate::infer::policy::Policy;
 use crate::infer::policy::evicting::EvictionPolicy;
 use crate::infer::policy::full::Full;
@@ -95,6 +96,36 @@ impl MethodKind {
     /// Whether every method of this kind is a column of its own, under its own name.
     pub fn stands_alone(self) -> bool {
         matches!(self, Self::Eviction | Self::Skipping)
+    }
+}
+
+impl Keeps {
+    /// What this holds in a model of `group_size` heads per kv head.
+    pub fn holdings(&self, group_size: usize) -> Holdings {
+        match self {
+            Self::All | Self::Skipping(_) => Holdings::All,
+            Self::Mask(mask, streaming) => streaming.holdings(mask),
+            Self::InCache(span) => Holdings::all_streaming(*span, StreamingRule::Sliding),
+            Self::Ranked(policy) => policy.holdings(group_size),
+        }
+    }
+}
+
+impl Streaming {
+    /// What a mask holds whose streaming heads stream so.
+    pub fn holdings(&self, mask: &HeadMask) -> Holdings {
+        let streaming = |layer| {
+            let flags = mask.layer(layer).iter();
+            flags.filter(|retrieval| !**retrieval).count()
+        };
+        Holdings::Heads {
+            streaming: StreamingHeads::Counted {
+                per_layer: (0..mask.num_layers()).map(streaming).collect(),
+                num_kv_heads: mask.num_kv_heads(),
+            },
+            span: self.span,
+            rule: self.rule,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** items depend on the seed, task, length, depth and index alone, so every method sees the same ones.
 
+mod agreement;
 pub mod brief;
 pub mod ceiling;
 pub mod document;

@@ -159,6 +159,17 @@ impl TokenSparsity {
         self.0
     }
 
+    /// Half to even, as the reference's script rounds: entries kept of `size`.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "lengths stay below 2^32, and the product between 0 and the length"
+    )]
+    pub fn nearest_kept(self, size: u64) -> u64 {
+        ((1.0 - self.0) * size as f64).round_ties_even() as u64
+    }
+
     /// `int((1 - k) * size)` in f64, truncated: entries kept of `size`.
     #[expect(
         clippy::cast_precision_loss,
@@ -198,6 +209,14 @@ impl TokenEviction {
             });
         }
         Ok(())
+    }
+
+    /// Whether every layer keeps as much as any other.
+    pub fn layers_are_alike(&self) -> bool {
+        matches!(
+            self.layers,
+            LayerBudget::Uniform | LayerBudget::FullBelow(0)
+        )
     }
 
     /// Tokens appended to a chunk, the last one of a prompt or another.
@@ -242,6 +261,17 @@ fn pyramid(average: usize, call_len: usize, window_len: usize, at: LayerAt) -> u
 }
 
 impl CallBudget {
+    /// The most that a call of `call_len` tokens leaves if each of `num_choosers` heads ranks for itself and what any of them
+    /// chose is stored once: no two choose the same.
+    #[must_use]
+    pub fn disjoint(self, num_choosers: usize, call_len: usize) -> Self {
+        let ranked_len = call_len.saturating_sub(self.window_len);
+        Self {
+            num_top: self.num_top.saturating_mul(num_choosers).min(ranked_len),
+            ..self
+        }
+    }
+
     /// Entries of the call that are in the cache after it.
     pub fn num_kept(&self) -> usize {
         self.num_top + self.window_len - self.patch_len

@@ -4,13 +4,16 @@
 //! - KV peak: the largest number of KV entries held at once, as a share of the total length.
 //! - Critical KV footprint: the smallest footprint that keeps a share of the full-attention score.
 //!
-//! Start at [`predict::predict`]; [`tally`] holds the accounts of one kv head, [`workload`] what is generated, [`eviction`]
-//! what is left of a chunk.
+//! Start at [`holdings::Holdings`], what a method holds; [`tally`] has the accounts of one kv head, [`workload`] what is
+//! generated, [`eviction`] and [`locret`] what is left of a chunk, [`gap`] what a figure leaves out.
 //!
 //! **Invariant:** these are predictions. What a report calls measured is counted from real caches, and must agree.
 
 pub mod critical;
 pub mod eviction;
+pub mod gap;
+pub mod holdings;
+pub mod locret;
 pub mod predict;
 pub mod tally;
 pub mod workload;

@@ -11,6 +11,8 @@ pub struct HeadTally {
     pub num_pairs: u64,
     /// Entries held at once (cache and the call's own tokens): one value per prefill chunk, then the largest of decode.
     pub held: Vec<u64>,
+    /// Entries left after the last call.
+    pub stored: u64,
 }
 
 /// What an eviction method does to one chunk.
@@ -54,6 +56,7 @@ pub fn evicting(
         past + output_len,
         output_len,
     );
+    tally.stored = past + output_len;
     tally
 }
 
@@ -67,17 +70,18 @@ pub fn streaming(workload: &Workload, span: &Span, rule: StreamingRule) -> HeadT
 }
 
 fn duo_chunk(workload: &Workload, span: &Span) -> HeadTally {
+    let cached = |seen| cached_len(span, StreamingRule::DuoChunk, seen);
     let mut tally = HeadTally::empty();
     for chunk in workload.chunks() {
-        let past = cached_len(span, StreamingRule::DuoChunk, chunk.start);
-        tally.add_call(chunk.end - chunk.start, past);
+        tally.add_call(chunk.end - chunk.start, cached(chunk.start));
     }
     let total_len = workload.total_len();
-    let num_pairs = (workload.prefill_len()..total_len)
-        .map(|query| 1 + cached_len(span, StreamingRule::DuoChunk, query))
-        .sum();
-    let last = 1 + cached_len(span, StreamingRule::DuoChunk, total_len - 1);
-    tally.add_decode(num_pairs, last, workload.output_len());
+    // A query sees itself and what is cached before it: one more with every query until the cache is full.
+    let full = cached(total_len).clamp(workload.prefill_len(), total_len);
+    let num_filling = triangle(full) - triangle(workload.prefill_len());
+    let num_pairs = num_filling + (total_len - full) * (1 + cached(total_len));
+    tally.add_decode(num_pairs, 1 + cached(total_len - 1), workload.output_len());
+    tally.stored = cached(total_len);
     tally
 }
 
@@ -89,7 +93,11 @@ fn sliding(workload: &Workload, span: &Span) -> HeadTally {
         .iter()
         .map(|chunk| chunk.end - chunk.start + cached(chunk.start))
         .collect();
-    let mut tally = HeadTally { num_pairs: 0, held };
+    let mut tally = HeadTally {
+        num_pairs: 0,
+        held,
+        stored: cached(total_len),
+    };
     tally.add_decode(0, 1 + cached(total_len - 1), workload.output_len());
     // A query sees what is cached before it and itself: 1, 2, ..., then the same number for ever.
     let full_len = 1 + cached(total_len - 1);
@@ -100,11 +108,12 @@ fn sliding(workload: &Workload, span: &Span) -> HeadTally {
 fn frozen_prompt(workload: &Workload, span: &Span) -> HeadTally {
     let held = workload.chunks().iter().map(|chunk| chunk.end).collect();
     let (prefill_len, output_len) = (workload.prefill_len(), workload.output_len());
+    let frozen_len = narrow(|len| span.frozen_len(len), prefill_len);
     let mut tally = HeadTally {
         num_pairs: triangle(prefill_len),
         held,
+        stored: frozen_len + output_len,
     };
-    let frozen_len = narrow(|len| span.frozen_len(len), prefill_len);
     let num_pairs = frozen_len * output_len + triangle(output_len);
     tally.add_decode(num_pairs, frozen_len + output_len, output_len);
     tally
@@ -115,6 +124,7 @@ impl HeadTally {
         Self {
             num_pairs: 0,
             held: Vec::new(),
+            stored: 0,
         }
     }
 

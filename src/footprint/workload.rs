@@ -6,6 +6,9 @@ use std::ops::Range;
 /// Longest prompt plus output accepted; keeps every pair count within 64 bits.
 const MAX_TOTAL_LEN: usize = 1 << 31;
 
+/// Most chunks of one prompt: each has an entry in the accounts of every kv head.
+const MAX_NUM_CHUNKS: usize = 1 << 18;
+
 /// Whose rules count.
 #[derive(
     Debug,
@@ -33,6 +36,7 @@ pub struct Workload {
     prefill_len: u64,
     output_len: u64,
     chunk_len: u64,
+    convention: Convention,
 }
 
 /// Why a workload has no footprint.
@@ -50,6 +54,16 @@ pub enum WorkloadError {
     /// Chunks without tokens.
     #[error("chunk_len must be at least 1 token")]
     NoChunk,
+    /// More chunks than are counted one by one.
+    #[error(
+        "a prompt of {prompt_len} tokens in chunks of {chunk_len} makes more than {MAX_NUM_CHUNKS} chunks"
+    )]
+    ManyChunks {
+        /// Prompt tokens.
+        prompt_len: usize,
+        /// Tokens per chunk.
+        chunk_len: usize,
+    },
     /// Longer than the counts can hold.
     #[error(
         "{prompt_len} prompt and {output_len} output tokens exceed the limit of {MAX_TOTAL_LEN}"
@@ -69,13 +83,22 @@ impl Coded for WorkloadError {
     fn kind(&self) -> Kind {
         Kind::Input
     }
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Empty { .. } => "a prompt has at least 1 token, and its last one is decoded",
+            Self::NoChunk => "use chunks of 1 token or more",
+            Self::ManyChunks { .. } => "use longer chunks",
+            Self::TooLong { .. } => "use a shorter prompt or output",
+        };
+        Some(hint.to_owned())
+    }
 }
 
 impl Workload {
     /// Checks the lengths, all in tokens; `output_len` includes the end-of-text token.
     ///
     /// # Errors
-    /// [`WorkloadError`] if nothing is queried, chunks are empty, or the total is absurd.
+    /// [`WorkloadError`] if nothing is queried, chunks are empty, or their number or the total is absurd.
     pub fn new(
         prompt_len: usize,
         output_len: usize,
@@ -91,6 +114,12 @@ impl Workload {
                 output_len,
             });
         }
+        if prompt_len.div_ceil(chunk_len) > MAX_NUM_CHUNKS {
+            return Err(WorkloadError::ManyChunks {
+                prompt_len,
+                chunk_len,
+            });
+        }
         let prefill_len = match convention {
             Convention::Counted => prompt_len.checked_sub(1),
             Convention::Reference => Some(prompt_len),
@@ -100,12 +129,36 @@ impl Workload {
                 prefill_len: prefill_len as u64,
                 output_len: output_len as u64,
                 chunk_len: chunk_len.min(MAX_TOTAL_LEN) as u64,
+                convention,
             }),
             _ => Err(WorkloadError::Empty {
                 prompt_len,
                 output_len,
             }),
         }
+    }
+
+    /// Whose rules count.
+    pub fn convention(&self) -> Convention {
+        self.convention
+    }
+
+    /// The same generation as the caches count it; nothing if no query remains.
+    pub fn counted(&self) -> Option<Self> {
+        let one_less = match self.convention {
+            Convention::Counted => self.prefill_len,
+            Convention::Reference => self.prefill_len.checked_sub(1)?,
+        };
+        (one_less + self.output_len > 0).then_some(Self {
+            prefill_len: one_less,
+            convention: Convention::Counted,
+            ..*self
+        })
+    }
+
+    /// Tokens per prefill chunk.
+    pub fn chunk_len(&self) -> u64 {
+        self.chunk_len
     }
 
     /// Tokens prefilled before the first decode query.
@@ -159,6 +212,10 @@ mod tests {
         assert_eq!((reference.prefill_len(), reference.total_len()), (8, 10));
         assert_eq!(reference.chunks(), [0..4, 4..8]);
         assert_eq!(reference.num_full_pairs(), 55);
+        assert_eq!(reference.counted(), Some(counted));
+        assert_eq!(counted.counted(), Some(counted));
+        let one = Workload::new(1, 0, 4, Convention::Reference).unwrap();
+        assert_eq!(one.counted(), None);
     }
 
     #[test]
@@ -168,6 +225,9 @@ mod tests {
             assert!(workload.is_err(), "{prompt_len} {output_len} {chunk_len}");
         }
         assert!(Workload::new(usize::MAX, 1, 4, Convention::Reference).is_err());
+        let many = Workload::new(1 << 19, 1, 1, Convention::Counted).unwrap_err();
+        assert!(matches!(many, WorkloadError::ManyChunks { .. }), "{many}");
+        assert!(Workload::new(1 << 19, 1, 2, Convention::Counted).is_ok());
         let shortest = Workload::new(1, 1, usize::MAX, Convention::Counted).unwrap();
         assert!(shortest.chunks().is_empty());
     }

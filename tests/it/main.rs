@@ -7,6 +7,7 @@
 
 mod cli_data;
 mod cli_eval;
+mod cli_footprint;
 mod cli_frame;
 mod cli_help;
 mod cli_score;

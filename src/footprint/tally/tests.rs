@@ -75,6 +75,7 @@ impl Simulated {
         HeadTally {
             num_pairs: self.visible.iter().map(|keys| keys.len() as u64).sum(),
             held,
+            stored: self.cache.len() as u64,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every cache against dense attention under an explicit mask, in f64.
 
 use crate::attention::choose;
-use crate::footprint::predict::{HeadMaskCase, StreamingShare, predict};
+use crate::footprint::holdings::{Holdings, StreamingHeads};
 use crate::footprint::workload::{Convention, Workload};
 use crate::infer::cache::RowSpec;
 use crate::infer::counter::KvUsage;
@@ -218,21 +218,23 @@ fn check_streaming(case: Case, input: &Input) {
 
 /// What the caches counted is what the closed formula says.
 fn assert_formula(case: &Case, usage: &KvUsage, num_streaming: usize, num_heads: usize) {
-    let predicted = predict(&HeadMaskCase {
-        workload: Workload::new(
-            case.prefill_len + 1,
-            case.decode_len,
-            case.chunk_len,
-            Convention::Counted,
-        )
-        .unwrap(),
+    let workload = Workload::new(
+        case.prefill_len + 1,
+        case.decode_len,
+        case.chunk_len,
+        Convention::Counted,
+    )
+    .unwrap();
+    let holdings = Holdings::Heads {
+        streaming: StreamingHeads::Counted {
+            per_layer: vec![num_streaming],
+            num_kv_heads: num_heads,
+        },
         span: case.span(),
         rule: case.rule,
-        share: StreamingShare::Heads {
-            num_streaming,
-            num_heads,
-        },
-    });
+    };
+    let bill = holdings.bill(&workload);
+    let predicted = bill.model.figures;
     let near = |counted: f64, formula: f64| (counted - formula).abs() < 1e-12;
     assert!(
         near(usage.kv_footprint(), predicted.kv_footprint),
@@ -242,6 +244,16 @@ fn assert_formula(case: &Case, usage: &KvUsage, num_streaming: usize, num_heads:
         near(usage.kv_peak(), predicted.kv_peak),
         "{case:?} {usage:?} {predicted:?}"
     );
+    let stored = real(usage.stored_entries) / real(usage.num_heads);
+    assert!(
+        near(stored, bill.model.end_entries),
+        "{case:?} {usage:?} {bill:?}"
+    );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn real(count: u64) -> f64 {
+    count as f64
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::fault::AnyFault;
 use crate::footprint::eviction::{
     EvictionError, LayerAt, LayerBudget, TokenEviction, TokenSparsity,
 };
+use crate::footprint::holdings::Holdings;
 use crate::infer::cache::evicting::EvictingCache;
 use crate::infer::cache::keeper::Keeper;
 use crate::infer::cache::ranking::Ranking;
@@ -135,6 +136,18 @@ impl EvictionPolicy {
     /// What was decided about it.
     pub fn settings(&self) -> EvictionSettings {
         self.settings
+    }
+
+    /// What it holds in a model of `group_size` heads per kv head.
+    pub fn holdings(&self, group_size: usize) -> Holdings {
+        Holdings::Ranked {
+            eviction: self.eviction(),
+            num_layers: self.num_layers,
+            num_choosers: match self.settings.selection {
+                Selection::KvHead => 1,
+                Selection::Head => group_size,
+            },
+        }
     }
 
     /// What decides how much is kept.

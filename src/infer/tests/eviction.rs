@@ -2,7 +2,6 @@
 
 use super::{KV_HEADS, LAYERS, engine, model, tokens};
 use crate::footprint::eviction::TokenSparsity;
-use crate::footprint::predict::predict_eviction;
 use crate::footprint::workload::{Convention, Workload};
 use crate::infer::cache::RowSpec;
 use crate::infer::decode::Limits;
@@ -113,7 +112,7 @@ fn counted_equals_predicted_for_every_method_chunk_and_remainder() {
                         .unwrap();
                     let workload =
                         Workload::new(prompt_len, 3, chunk_len, Convention::Counted).unwrap();
-                    let formula = predict_eviction(&workload, &policy.eviction(), LAYERS);
+                    let formula = policy.holdings(1).predict(&workload);
                     let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
                     assert!(
                         near(run.usage.kv_footprint(), formula.kv_footprint)

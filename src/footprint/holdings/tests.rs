@@ -1,10 +1,8 @@
 //! Golden footprints and peaks of inference.md section 17.
 
 use super::*;
-use crate::footprint::eviction::LayerBudget;
+use crate::footprint::eviction::{LayerBudget, TokenSparsity};
 use crate::footprint::tally::evicting;
-use crate::footprint::workload::Convention;
-use std::ops::Range;
 
 const REFERENCE_LENGTHS: (usize, usize) = (131_052, 20);
 
@@ -22,22 +20,23 @@ fn near(actual: f64, golden: f64, what: &str) {
 fn masks(
     lengths: (usize, usize),
     chunk_len: usize,
-    share: StreamingShare,
+    streaming: StreamingHeads,
     (convention, rule): (Convention, StreamingRule),
 ) -> Prediction {
-    predict(&HeadMaskCase {
-        workload: Workload::new(lengths.0, lengths.1, chunk_len, convention).unwrap(),
+    let workload = Workload::new(lengths.0, lengths.1, chunk_len, convention).unwrap();
+    let holdings = Holdings::Heads {
+        streaming,
         span: published_span(),
         rule,
-        share,
-    })
+    };
+    holdings.predict(&workload)
 }
 
 fn reference(lengths: (usize, usize), chunk_len: usize, share: f64) -> Prediction {
     masks(
         lengths,
         chunk_len,
-        StreamingShare::Nominal(share),
+        StreamingHeads::Nominal(share),
         (Convention::Reference, StreamingRule::DuoChunk),
     )
 }
@@ -48,7 +47,25 @@ fn reference_eviction(
     k: f64,
 ) -> Prediction {
     let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Reference).unwrap();
-    predict_eviction_reference(&workload, TokenSparsity::new(k).unwrap())
+    // Layers and patch are nothing to the script.
+    pyramid(k, true).predict(&workload)
+}
+
+fn pyramid(k: f64, patch: bool) -> Holdings {
+    ranked_layers(LayerBudget::Pyramid, k, patch, 32)
+}
+
+fn ranked_layers(layers: LayerBudget, k: f64, patch: bool, num_layers: usize) -> Holdings {
+    Holdings::Ranked {
+        eviction: TokenEviction {
+            observation_len: 64,
+            sparsity: TokenSparsity::new(k).unwrap(),
+            patch,
+            layers,
+        },
+        num_layers,
+        num_choosers: 1,
+    }
 }
 
 #[test]
@@ -177,14 +194,16 @@ fn other_lengths_match_the_reference() {
 #[test]
 fn integer_head_counts_are_not_their_nominal_share() {
     for (num_streaming, golden) in [(179, 0.484_754_76), (180, 0.481_876_29)] {
-        let share = StreamingShare::Heads {
-            num_streaming,
-            num_heads: 256,
+        // Spread over 32 layers as unevenly as can be: only the number counts.
+        let layer = |layer: usize| (num_streaming - (8 * layer).min(num_streaming)).min(8);
+        let heads = StreamingHeads::Counted {
+            per_layer: (0..32).map(layer).collect(),
+            num_kv_heads: 8,
         };
         let prediction = masks(
             REFERENCE_LENGTHS,
             32_768,
-            share,
+            heads,
             (Convention::Reference, StreamingRule::DuoChunk),
         );
         near(prediction.kv_footprint, golden, "of 256");
@@ -194,12 +213,13 @@ fn integer_head_counts_are_not_their_nominal_share() {
 #[test]
 fn tiny_cases_match_the_worked_examples() {
     let tiny = |(prompt_len, output_len), share| {
-        predict(&HeadMaskCase {
-            workload: Workload::new(prompt_len, output_len, 4, Convention::Reference).unwrap(),
+        let workload = Workload::new(prompt_len, output_len, 4, Convention::Reference).unwrap();
+        let holdings = Holdings::Heads {
+            streaming: StreamingHeads::Nominal(share),
             span: Span::new(1, 2, 1).unwrap(),
             rule: StreamingRule::DuoChunk,
-            share: StreamingShare::Nominal(share),
-        })
+        };
+        holdings.predict(&workload)
     };
     for (lengths, share, kv_footprint, kv_peak) in [
         ((8, 2), 1.0, 0.727_272_73, 0.7),
@@ -218,7 +238,7 @@ fn the_counted_convention_matches_brute_force_sums() {
         masks(
             REFERENCE_LENGTHS,
             chunk_len,
-            StreamingShare::Nominal(share),
+            StreamingHeads::Nominal(share),
             (Convention::Counted, rule),
         )
     };
@@ -283,13 +303,7 @@ fn the_counted_convention_matches_brute_force_sums() {
 fn snap_kv(chunk_len: usize, k: f64, patch: bool) -> Prediction {
     let (prompt_len, output_len) = REFERENCE_LENGTHS;
     let workload = Workload::new(prompt_len, output_len, chunk_len, Convention::Counted).unwrap();
-    let eviction = TokenEviction {
-        observation_len: 64,
-        sparsity: TokenSparsity::new(k).unwrap(),
-        patch,
-        layers: LayerBudget::Uniform,
-    };
-    predict_eviction(&workload, &eviction, 2)
+    ranked_layers(LayerBudget::Uniform, k, patch, 2).predict(&workload)
 }
 
 #[test]
@@ -314,43 +328,43 @@ fn counted_eviction_matches_brute_force_sums() {
     }
 }
 
-fn nominal_len(k: f64, seen: u64) -> u64 {
-    let seen = usize::try_from(seen).unwrap();
-    TokenSparsity::new(k).unwrap().num_kept(seen) as u64
-}
-
-/// Locret's chunks: the last `local_len` tokens of the prefill stand alone.
-fn locret_chunks(prefill_len: u64, chunk_len: u64, local_len: u64) -> Vec<Range<u64>> {
-    let main_len = prefill_len - local_len;
-    let mut chunks: Vec<_> = (0..main_len.div_ceil(chunk_len))
-        .map(|i| i * chunk_len..((i + 1) * chunk_len).min(main_len))
-        .collect();
-    chunks.push(main_len..prefill_len);
-    chunks
-}
-
 #[test]
-fn counted_locret_matches_brute_force_sums() {
+fn locret_matches_the_reference_and_brute_force_sums() {
     let (prompt_len, output_len) = REFERENCE_LENGTHS;
-    let workload = Workload::new(prompt_len, output_len, 32_768, Convention::Counted).unwrap();
-    for (k, kv_footprint, kv_peak) in [
-        (0.2, 0.850_251_65, 0.849_180_98),
-        (0.5, 0.624_775_43, 0.624_081_60),
-        (0.7, 0.475_026_44, 0.474_178_12),
-        (0.9, 0.325_033_89, 0.324_274_63),
+    let predict = |k, convention| {
+        let workload = Workload::new(prompt_len, output_len, 32_768, convention).unwrap();
+        Holdings::Locret(Locret::published(TokenSparsity::new(k).unwrap())).predict(&workload)
+    };
+    for (k, script, counted) in [
+        (
+            0.2,
+            (0.907_155_71, 0.906_295_78),
+            (0.850_251_65, 0.849_180_98),
+        ),
+        (
+            0.5,
+            (0.682_029_77, 0.681_304_93),
+            (0.624_775_43, 0.624_081_60),
+        ),
+        (
+            0.7,
+            (0.531_930_53, 0.531_295_78),
+            (0.475_026_44, 0.474_178_12),
+        ),
+        (
+            0.9,
+            (0.381_854_20, 0.381_309_51),
+            (0.325_033_89, 0.324_274_63),
+        ),
     ] {
-        let chunks = locret_chunks(workload.prefill_len(), 32_768, 100);
-        let tally = evicting(&chunks, workload.output_len(), |chunk, past| {
-            let size = chunk.end - chunk.start;
-            let nominal = nominal_len(k, chunk.end).div_ceil(64) * 64;
-            Eviction {
-                call_len: size,
-                num_kept: (past + size).min(nominal),
-            }
-        });
-        let prediction = average(&workload, &[(1.0, &tally)]);
-        near(prediction.kv_footprint, kv_footprint, &format!("k = {k}"));
-        near(prediction.kv_peak, kv_peak, &format!("k = {k}"));
+        for (convention, (kv_footprint, kv_peak)) in [
+            (Convention::Reference, script),
+            (Convention::Counted, counted),
+        ] {
+            let found = predict(k, convention);
+            near(found.kv_footprint, kv_footprint, &format!("k = {k}"));
+            near(found.kv_peak, kv_peak, &format!("k = {k}"));
+        }
     }
 }
 
@@ -366,11 +380,11 @@ fn full_attention_is_exactly_one_and_more_streaming_is_never_more() {
             kv_peak: 1.0,
         };
         for num_streaming in 0..=16 {
-            let share = StreamingShare::Heads {
-                num_streaming,
-                num_heads: 16,
+            let heads = StreamingHeads::Counted {
+                per_layer: vec![num_streaming],
+                num_kv_heads: 16,
             };
-            let prediction = masks((5000, 17), 512, share, (Convention::Counted, rule));
+            let prediction = masks((5000, 17), 512, heads, (Convention::Counted, rule));
             if num_streaming == 0 {
                 assert_eq!(prediction, last, "{rule:?}");
             }
@@ -405,8 +419,81 @@ fn a_pyramid_costs_what_its_layers_cost_on_average() {
     };
     let layers: Vec<HeadTally> = (0..6).map(alone).collect();
     let pairs: u64 = layers.iter().map(|layer| layer.num_pairs).sum();
-    let predicted = predict_eviction(&workload, &eviction, 6);
+    let holdings = Holdings::Ranked {
+        eviction,
+        num_layers: 6,
+        num_choosers: 1,
+    };
+    let bill = holdings.bill(&workload);
     let expected = real(pairs) / (6.0 * real(workload.num_full_pairs()));
-    near(predicted.kv_footprint, expected, "pyramid");
+    near(bill.model.figures.kv_footprint, expected, "pyramid");
     assert!(layers[0].num_pairs > layers[5].num_pairs);
+    assert_eq!(bill.layers.len(), 6);
+    for (account, tally) in bill.layers.iter().zip(&layers) {
+        assert!((account.end_entries - real(tally.stored)).abs() < 1e-9);
+        let share = real(tally.num_pairs) / real(workload.num_full_pairs());
+        near(account.figures.kv_footprint, share, "layer");
+    }
+}
+
+#[test]
+fn layers_are_told_apart_only_where_they_differ() {
+    let workload = Workload::new(100, 5, 16, Convention::Counted).unwrap();
+    let layers = |per_layer: &[usize]| {
+        let holdings = Holdings::Heads {
+            streaming: StreamingHeads::Counted {
+                per_layer: per_layer.to_vec(),
+                num_kv_heads: 4,
+            },
+            span: Span::new(1, 8, 1).unwrap(),
+            rule: StreamingRule::Sliding,
+        };
+        holdings.bill(&workload)
+    };
+    assert_eq!(layers(&[2, 2, 2]).layers.len(), 1);
+    let differ = layers(&[0, 4, 2]);
+    assert_eq!(differ.layers.len(), 3);
+    let ends: Vec<f64> = differ
+        .layers
+        .iter()
+        .map(|layer| layer.end_entries)
+        .collect();
+    // 104 tokens; a streaming head is left with its sink and the window but for the next query's own token.
+    assert_eq!(ends, [104.0, 8.0, 56.0]);
+    assert!((differ.model.end_entries - 56.0).abs() < 1e-12);
+    assert_eq!(differ.model, layers(&[2, 2, 2]).model);
+    assert_eq!(Holdings::All.bill(&workload).layers.len(), 1);
+}
+
+#[test]
+fn heads_that_choose_for_themselves_hold_between_agreement_and_none() {
+    let workload = Workload::new(40, 3, 20, Convention::Counted).unwrap();
+    let holdings = |num_choosers| Holdings::Ranked {
+        eviction: TokenEviction {
+            observation_len: 2,
+            sparsity: TokenSparsity::new(0.7).unwrap(),
+            patch: false,
+            layers: LayerBudget::Uniform,
+        },
+        num_layers: 2,
+        num_choosers,
+    };
+    let alone = holdings(1);
+    assert_eq!(alone.at_most(&workload), alone.predict(&workload));
+    let two = holdings(2);
+    assert_eq!(two.predict(&workload), alone.predict(&workload));
+    // Of chunks of 20 and 19 tokens 2 + 2 * 4 and 2 + 2 * 3 entries stay, and 3 are decoded.
+    let pairs = (20 * 21 / 2) + (19 * 20 / 2 + 19 * 10) + (3 * 4 / 2 + 3 * 18);
+    let most = two.at_most(&workload);
+    near(
+        most.kv_footprint,
+        f64::from(pairs) / (42.0 * 43.0 / 2.0),
+        "most",
+    );
+    near(most.kv_peak, 29.0 / 42.0, "most");
+    near(
+        holdings(100).at_most(&workload).kv_footprint,
+        1.0,
+        "everything",
+    );
 }
