@@ -92,7 +92,7 @@ impl Ranked {
             _ => {
                 return Err(format!(
                     "there is no method `{name}`: known are `full`, `mask`, `all-streaming`, `streaming-llm`, `snapkv`, \
-                     `pyramidkv`, `knorm`, `random-tokens`, `a-shape`, `vertical-slash` and `block-sparse`"
+                     `pyramidkv`, `knorm`, `random-tokens`, `a-shape`, `vertical-slash`, `block-sparse` and `moba`"
                 ));
             }
         };

@@ -2,6 +2,7 @@
 
 use crate::infer::policy::a_shape::AShape;
 use crate::infer::policy::block_sparse::BlockSparse;
+use crate::infer::policy::moba::Moba;
 use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::vertical_slash::VerticalSlash;
 use crate::span::Span;
@@ -22,6 +23,7 @@ fn settings(name: &str) -> Option<[Setting; 2]> {
         least,
     };
     let (lines, blocks) = (VerticalSlash::default(), BlockSparse::default());
+    let gated = Moba::default();
     Some(match name {
         "a-shape" => [
             setting("sink", AShape::SINK_LEN, 0),
@@ -34,6 +36,10 @@ fn settings(name: &str) -> Option<[Setting; 2]> {
         "block-sparse" => [
             setting("top", blocks.num_blocks, 1),
             setting("block", blocks.block_len, 1),
+        ],
+        "moba" => [
+            setting("top", gated.num_blocks, 1),
+            setting("block", gated.block_len, 1),
         ],
         _ => return None,
     })
@@ -79,7 +85,11 @@ fn build(name: &str, [first, second]: [usize; 2]) -> Result<SkippingMethod, Stri
             num_columns: first,
             num_slashes: second,
         }),
-        _ => SkippingMethod::BlockSparse(BlockSparse {
+        "block-sparse" => SkippingMethod::BlockSparse(BlockSparse {
+            num_blocks: first,
+            block_len: second,
+        }),
+        _ => SkippingMethod::Moba(Moba {
             num_blocks: first,
             block_len: second,
         }),
@@ -92,6 +102,7 @@ pub(super) fn write(method: SkippingMethod, f: &mut fmt::Formatter<'_>) -> fmt::
         SkippingMethod::AShape(of) => [of.span().sink_len(), of.span().window_len()],
         SkippingMethod::VerticalSlash(of) => [of.num_columns, of.num_slashes],
         SkippingMethod::BlockSparse(of) => [of.num_blocks, of.block_len],
+        SkippingMethod::Moba(of) => [of.num_blocks, of.block_len],
     };
     f.write_str(method.name())?;
     for (setting, value) in settings(method.name()).iter().flatten().zip(values) {
@@ -113,6 +124,7 @@ mod tests {
             "a-shape:sink=0:window=64",
             "vertical-slash:columns=30:slashes=800",
             "block-sparse:top=4:block=32",
+            "moba:top=4:block=64",
         ] {
             assert_eq!(word.parse::<MethodSpec>().unwrap().to_string(), word);
         }

@@ -106,7 +106,7 @@ fn model() -> Llama {
     Llama::from_tensors(config, tensors).unwrap()
 }
 
-const ASKED: [&str; 8] = [
+const ASKED: [&str; 9] = [
     "snapkv:0.5:window=4",
     "streaming-llm",
     "pyramidkv:0.7:patch:window=4",
@@ -115,6 +115,7 @@ const ASKED: [&str; 8] = [
     "a-shape:sink=4:window=16",
     "vertical-slash:columns=30:slashes=50",
     "block-sparse:top=2:block=16",
+    "moba:top=2:block=16",
 ];
 
 fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {

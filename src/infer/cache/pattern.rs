@@ -4,10 +4,11 @@
 //! one head or of all, over the keys that it chose for them. Work that is skipped is not done: no queries x keys mask of the
 //! whole call exists, and kv heads are never repeated to query heads.
 
-use super::attend::{Rows, attended, join, masked, row_count, slice};
+use super::attend::{Rows, attended, row_count, slice};
+use super::blocks::cut;
 use super::keys::Keys;
 use super::reach::{MIN_BLOCK, Reach};
-use crate::attention::{Backend, Visibility};
+use crate::attention::{Attended, Backend, Visibility, merge, wide};
 use crate::infer::int::{to_i64, to_u64, to_usize};
 use crate::span::Span;
 use crate::torch::dims::dims;
@@ -35,6 +36,8 @@ pub struct Call<'a> {
 pub struct Part {
     /// `[T, H, D]`.
     pub out: Tensor,
+    /// Log of the sums of exponentials, `[H, T]`.
+    pub lse: Tensor,
     /// (query, key) pairs attended, summed over query heads.
     pub pairs: u64,
 }
@@ -100,11 +103,27 @@ impl<'a> Call<'a> {
         };
         let mask_ts = (!keys.all_before(queries)).then(|| keys.mask(queries, &self.q_thd));
         let visibility = mask_ts.as_ref().map_or(Visibility::All, Visibility::Masked);
-        let out = attended(self.backend, &self.q_of(queries), rows, visibility).out;
-        Part {
-            out: out.squeeze_dim(0),
-            pairs: keys.num_pairs(queries) * to_u64(self.num_heads()),
-        }
+        let pairs = keys.num_pairs(queries) * to_u64(self.num_heads());
+        let q_thd = self.q_of(queries);
+        Part::new(&attended(self.backend, &q_thd, rows, visibility), pairs)
+    }
+
+    /// Attends from the queries at `places` of the call over all of `keys`, none of which may come after one of them.
+    ///
+    /// # Shapes
+    /// `places`: `[N]`, int64.
+    pub fn attend_at(&self, places: &Tensor, keys: &Range<usize>) -> Part {
+        let rows = Rows {
+            k_skd: &slice(&self.k_skd, keys.start, keys.len()),
+            v_skd: &slice(&self.v_skd, keys.start, keys.len()),
+        };
+        let [num_queries] = dims(places);
+        let pairs = to_u64(to_usize(num_queries) * keys.len() * self.num_heads());
+        let q_nhd = self.q_thd.index_select(0, places);
+        Part::new(
+            &attended(self.backend, &q_nhd, rows, Visibility::All),
+            pairs,
+        )
     }
 
     /// Attends from all queries over the sinks and windows of `span`, token-exact.
@@ -116,12 +135,17 @@ impl<'a> Call<'a> {
             let [keys, values] = [&self.k_skd, &self.v_skd].map(|rows| reach.rows(rows, 0));
             let q_thd = self.q_of(&queries);
             let seen: u64 = queries.map(|query| to_u64(span.num_visible(query))).sum();
-            Part {
-                out: masked(self.backend, &q_thd, &keys, &values, &mask_ts),
-                pairs: seen * to_u64(self.num_heads()),
-            }
+            let rows = Rows {
+                k_skd: &keys,
+                v_skd: &values,
+            };
+            let visibility = Visibility::Masked(&mask_ts);
+            Part::new(
+                &attended(self.backend, &q_thd, rows, visibility),
+                seen * to_u64(self.num_heads()),
+            )
         };
-        Part::after(super::blocks::cut(self.queries(), block_len).map(of_block))
+        Part::after(cut(self.queries(), block_len).map(of_block))
     }
 
     fn q_of(&self, queries: &Range<usize>) -> Tensor {
@@ -131,30 +155,66 @@ impl<'a> Call<'a> {
 }
 
 impl Part {
-    /// Puts the parts of consecutive queries together.
-    pub fn after(parts: impl Iterator<Item = Self>) -> Self {
-        let (outputs, pairs) = split(parts);
+    fn new(attended: &Attended, pairs: u64) -> Self {
         Self {
-            out: join(outputs),
+            out: attended.out.squeeze_dim(0),
+            lse: attended.lse.squeeze_dim(0),
             pairs,
         }
+    }
+
+    /// Puts the parts of consecutive queries together.
+    pub fn after(parts: impl Iterator<Item = Self>) -> Self {
+        join(parts, 0)
     }
 
     /// Puts the parts of consecutive heads together.
     pub fn beside(parts: impl Iterator<Item = Self>) -> Self {
-        let (outputs, pairs) = split(parts);
+        join(parts, 1)
+    }
+
+    /// One head of it, for [`Self::add`] to add to: in the wide dtype, and no pairs.
+    #[must_use]
+    pub fn start_of(&self, head: usize) -> Self {
+        let out = self.out.narrow(1, to_i64(head), 1);
         Self {
-            out: Tensor::cat(&outputs, 1),
-            pairs,
+            out: out.to_kind(wide(out.kind())),
+            lse: self.lse.narrow(0, to_i64(head), 1),
+            pairs: 0,
         }
+    }
+
+    /// Adds what the queries at `places` found in keys that are new to them.
+    ///
+    /// # Shapes
+    /// `places`: `[N]`, int64.
+    pub fn add(&mut self, places: &Tensor, found: &Self) {
+        let before = Attended {
+            out: self.out.index_select(0, places).unsqueeze(0),
+            lse: self.lse.index_select(1, places).unsqueeze(0),
+        };
+        let found_here = Attended {
+            out: found.out.unsqueeze(0),
+            lse: found.lse.unsqueeze(0),
+        };
+        let merged = merge::merge(&before, &found_here);
+        self.out = self.out.index_copy(0, places, &merged.out.squeeze_dim(0));
+        self.lse = self.lse.index_copy(1, places, &merged.lse.squeeze_dim(0));
+        self.pairs += found.pairs;
     }
 }
 
-fn split(parts: impl Iterator<Item = Part>) -> (Vec<Tensor>, u64) {
-    let mut sum = 0;
-    let outputs = parts.map(|Part { out, pairs }| {
-        sum += pairs;
-        out
-    });
-    (outputs.collect(), sum)
+/// Joins outputs along `axis` of `[T, H, D]`.
+fn join(parts: impl Iterator<Item = Part>, axis: i64) -> Part {
+    let (mut outputs, mut normalisers, mut pairs) = (Vec::new(), Vec::new(), 0);
+    for part in parts {
+        outputs.push(part.out);
+        normalisers.push(part.lse);
+        pairs += part.pairs;
+    }
+    Part {
+        out: Tensor::cat(&outputs, axis),
+        lse: Tensor::cat(&normalisers, 1 - axis),
+        pairs,
+    }
 }

@@ -46,7 +46,7 @@ pub(in crate::infer) fn top(scores: &Tensor, count: usize) -> Tensor {
 ///
 /// # Shapes
 /// `scores`: `[.., M]`, `count <= M`. Returns `[.., M]`, boolean.
-pub(super) fn top_marks(scores: &Tensor, count: usize) -> Tensor {
+pub(in crate::infer) fn top_marks(scores: &Tensor, count: usize) -> Tensor {
     let marks = scores.zeros_like().to_kind(Kind::Bool);
     marks.scatter_value(-1, &top(scores, count), 1)
 }

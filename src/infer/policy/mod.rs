@@ -15,6 +15,7 @@ pub mod evicting;
 pub mod full;
 pub mod head_mask;
 pub mod knorm;
+pub mod moba;
 pub mod pyramidkv;
 pub mod random_tokens;
 pub mod skipping;

@@ -4,6 +4,7 @@
 
 use super::a_shape::AShape;
 use super::block_sparse::BlockSparse;
+use super::moba::Moba;
 use super::vertical_slash::VerticalSlash;
 use super::{HeadGroup, Policy};
 use crate::infer::cache::RowSpec;
@@ -21,6 +22,8 @@ pub enum SkippingMethod {
     VerticalSlash(VerticalSlash),
     /// Blocks of keys for each block of queries, by their means.
     BlockSparse(BlockSparse),
+    /// Blocks of keys for each query, by their means.
+    Moba(Moba),
 }
 
 impl SkippingMethod {
@@ -30,6 +33,7 @@ impl SkippingMethod {
             Self::AShape(_) => "a-shape",
             Self::VerticalSlash(_) => "vertical-slash",
             Self::BlockSparse(_) => "block-sparse",
+            Self::Moba(_) => "moba",
         }
     }
 
@@ -38,6 +42,7 @@ impl SkippingMethod {
             Self::AShape(pattern) => Box::new(pattern),
             Self::VerticalSlash(pattern) => Box::new(pattern),
             Self::BlockSparse(pattern) => Box::new(pattern),
+            Self::Moba(pattern) => Box::new(pattern),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::infer::policy::Policy;
 use crate::infer::policy::a_shape::AShape;
 use crate::infer::policy::block_sparse::BlockSparse;
 use crate::infer::policy::full::Full;
+use crate::infer::policy::moba::Moba;
 use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::vertical_slash::VerticalSlash;
 use crate::model::llama::Llama;
@@ -15,7 +16,7 @@ use crate::span::Span;
 use tch::Tensor;
 
 /// Every pattern, attending to everything in prompts of `len` tokens, or to little.
-fn methods(len: usize, little: bool) -> [SkippingMethod; 3] {
+fn methods(len: usize, little: bool) -> [SkippingMethod; 4] {
     let or = |few: usize| if little { few } else { len };
     [
         SkippingMethod::AShape(AShape::new(Span::new(0, or(9), 1).unwrap())),
@@ -24,6 +25,10 @@ fn methods(len: usize, little: bool) -> [SkippingMethod; 3] {
             num_slashes: or(50),
         }),
         SkippingMethod::BlockSparse(BlockSparse {
+            num_blocks: or(2),
+            block_len: 16,
+        }),
+        SkippingMethod::Moba(Moba {
             num_blocks: or(2),
             block_len: 16,
         }),

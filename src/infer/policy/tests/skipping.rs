@@ -3,6 +3,7 @@
 use super::dense::{Dense, Sees};
 use crate::infer::policy::a_shape::AShape;
 use crate::infer::policy::block_sparse::BlockSparse;
+use crate::infer::policy::moba::Moba;
 use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::vertical_slash::VerticalSlash;
 use crate::span::Span;
@@ -16,6 +17,7 @@ fn choice(method: SkippingMethod, input: &Dense, call: &Range<usize>) -> Sees {
         SkippingMethod::AShape(of) => input.mark(call, |_, q, k| of.span().sees(q, k)),
         SkippingMethod::VerticalSlash(of) => vertical_slash(of, input, call),
         SkippingMethod::BlockSparse(of) => block_sparse(of, input, call),
+        SkippingMethod::Moba(of) => moba(of, input, call),
     }
 }
 
@@ -55,14 +57,39 @@ fn vertical_slash(of: VerticalSlash, input: &Dense, call: &Range<usize>) -> Sees
     })
 }
 
+fn mean(rows: Range<usize>, row: &dyn Fn(usize) -> Vec<f64>) -> Vec<f64> {
+    let count = f64::from(u32::try_from(rows.len()).unwrap());
+    let rows: Vec<Vec<f64>> = rows.map(row).collect();
+    let column = |i: usize| rows.iter().map(|row| row[i]).sum::<f64>() / count;
+    (0..rows[0].len()).map(column).collect()
+}
+
+fn moba(of: Moba, input: &Dense, call: &Range<usize>) -> Sees {
+    let len = of.block_len;
+    let chosen = |head: usize, query: usize| {
+        let score = |block: usize| {
+            let keys = block * len..block * len + len;
+            let k = mean(keys, &|row| input.key(row, head).to_vec());
+            input
+                .query(query, head)
+                .iter()
+                .zip(&k)
+                .map(|(a, b)| a * b)
+                .sum()
+        };
+        let scores: Vec<f64> = (0..query / len).map(score).collect();
+        best(&scores, of.num_blocks - 1)
+    };
+    let table: Vec<Vec<Vec<usize>>> = (0..input.num_heads())
+        .map(|head| call.clone().map(|query| chosen(head, query)).collect())
+        .collect();
+    input.mark(call, |head, q, k| {
+        k / len == q / len || table[head][q - call.start].contains(&(k / len))
+    })
+}
+
 fn block_sparse(of: BlockSparse, input: &Dense, call: &Range<usize>) -> Sees {
     let len = of.block_len;
-    let mean = |rows: Range<usize>, row: &dyn Fn(usize) -> Vec<f64>| {
-        let count = f64::from(u32::try_from(rows.len()).unwrap());
-        let rows: Vec<Vec<f64>> = rows.map(row).collect();
-        let column = |i: usize| rows.iter().map(|row| row[i]).sum::<f64>() / count;
-        (0..rows[0].len()).map(column).collect::<Vec<f64>>()
-    };
     let chosen = |head: usize, block: usize| {
         let queries = (block * len).max(call.start)..(block * len + len).min(call.end);
         let q = mean(queries, &|row| input.query(row, head).to_vec());
@@ -125,6 +152,13 @@ fn blocks(num_blocks: usize, block_len: usize) -> SkippingMethod {
     })
 }
 
+fn gated(num_blocks: usize, block_len: usize) -> SkippingMethod {
+    SkippingMethod::Moba(Moba {
+        num_blocks,
+        block_len,
+    })
+}
+
 #[test]
 fn every_pattern_equals_dense_attention_under_its_mask() {
     for (prefill_len, chunk_len, group_size) in [
@@ -140,6 +174,9 @@ fn every_pattern_equals_dense_attention_under_its_mask() {
             blocks(2, 16),
             blocks(1, 7),
             blocks(3, 64),
+            gated(2, 16),
+            gated(1, 7),
+            gated(4, 10),
             lines(1, 1),
         ] {
             check(method, prefill_len, chunk_len, group_size);
@@ -160,7 +197,7 @@ fn columns_and_slashes_of_each_head_equal_their_mask() {
 #[test]
 fn last_chunks_of_every_length_equal_their_mask() {
     for last in [1, 15, 16, 17, 63, 64, 65] {
-        for method in [a_shape(2, 16), blocks(2, 16), lines(30, 50)] {
+        for method in [a_shape(2, 16), blocks(2, 16), lines(30, 50), gated(3, 16)] {
             check(method, 128 + last, 128, 2);
         }
     }
@@ -172,6 +209,7 @@ fn patterns_that_choose_everything_compute_everything() {
         lines(150, 1),
         lines(1, 150),
         blocks(10, 16),
+        gated(10, 16),
         a_shape(0, 150),
         a_shape(150, 1),
     ] {
@@ -185,14 +223,15 @@ fn patterns_that_choose_everything_compute_everything() {
 #[test]
 fn chunks_of_whole_blocks_give_what_one_piece_gives() {
     let input = Dense::new(160, 2);
-    let method = blocks(2, 16);
-    let run = |chunk_len| {
-        let calls: Vec<Range<usize>> =
-            crate::infer::cache::blocks::cut(0..160, chunk_len).collect();
-        input.run(&method, &calls).0
-    };
-    let whole = run(160);
-    for chunk_len in [16, 48, 80] {
-        super::dense::assert_close(&run(chunk_len), &whole, &chunk_len);
+    for method in [blocks(2, 16), gated(3, 16)] {
+        let run = |chunk_len| {
+            let calls: Vec<Range<usize>> =
+                crate::infer::cache::blocks::cut(0..160, chunk_len).collect();
+            input.run(&method, &calls).0
+        };
+        let whole = run(160);
+        for chunk_len in [16, 48, 80] {
+            super::dense::assert_close(&run(chunk_len), &whole, &(method, chunk_len));
+        }
     }
 }
