@@ -276,6 +276,7 @@ fn evaluate(
         let evaluation = Evaluation {
             items: &items,
             metrics: card.metrics().collect(),
+            reading: card.reading,
             tokenizer: &subject.tokenizer,
             methods,
             chunk_len: args.chunk,

@@ -54,7 +54,7 @@ pub(super) fn judge(fail_under: Option<f64>, tasks: &[TaskResult]) -> Result<(),
     };
     for TaskResult { task, methods } in tasks {
         let score = |method: &MethodResult| {
-            let score = method.summary.scores.get(&task.metric);
+            let score = method.summary.overall(task.metric, task.headline);
             score.map_or(0.0, |score| score.mean)
         };
         let masks = methods
@@ -70,6 +70,7 @@ pub(super) fn judge(fail_under: Option<f64>, tasks: &[TaskResult]) -> Result<(),
                 method: method.name.clone(),
                 task: task.name,
                 metric: task.metric.name(),
+                scoring: task.headline.name(),
                 found,
                 wanted,
             });
@@ -109,7 +110,7 @@ fn line(card: &Card) -> String {
     row([
         card.name,
         card.category.name(),
-        card.metric.name(),
+        &format!("{} ({})", card.metric.name(), card.headline.name()),
         &chance_text(card.chance),
         needs,
         card.about,
@@ -117,5 +118,5 @@ fn line(card: &Card) -> String {
 }
 
 fn row([name, category, metric, chance, needs, about]: [&str; 6]) -> String {
-    format!("{name:<13} {category:<11} {metric:<12} {chance:<8} {needs:<24} {about}")
+    format!("{name:<13} {category:<11} {metric:<21} {chance:<8} {needs:<24} {about}")
 }

@@ -27,23 +27,25 @@ pub fn lines(results: &Results) -> Vec<String> {
 
 fn block(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let asked = &of.settings;
-    let metric = task.task.metric;
+    let (metric, headline) = (task.task.metric, task.task.headline);
     let per_length = asked.items_per_cell * asked.depths.len();
     let mut lines = vec![format!(
-        "{} on {}: {} in %, {per_length} items a length; KV counted from the caches",
+        "{} on {}: {} in %, {}; {per_length} items a length; KV counted from the caches",
         task.task.name,
         of.model.name,
-        metric.title()
+        metric.title(),
+        headline.name()
     )];
     let end = ["all lengths", "footprint", "peak", "peak bytes"].map(str::to_owned);
     let name = |title: &str| format!("{title:<0$}", width(columns, 18));
     let lengths = asked.lengths.iter().map(ToString::to_string);
     lines.push(row(name(""), lengths, &end));
     for column in columns {
-        let at = |length: &usize| format!("{:.1}", 100.0 * column.at_length(metric, *length));
+        let at =
+            |length: &usize| format!("{:.1}", 100.0 * column.at_length(metric, headline, *length));
         let kv = |share: f64| format!("{share:.3}");
         let end = [
-            column.overall(metric),
+            column.overall(metric, headline),
             kv(column.mean_of(|method| method.summary.kv_counted.kv_footprint)),
             kv(column.mean_of(|method| method.summary.kv_counted.kv_peak)),
             bytes_text(column.peak_bytes()),

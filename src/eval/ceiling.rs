@@ -27,5 +27,6 @@ pub fn warnings(tasks: &[TaskResult], lengths: &[usize]) -> Vec<String> {
 fn full_score(task: &TaskResult, length: usize) -> Option<f64> {
     let mut methods = task.methods.iter();
     let full = methods.find(|method| method.kind == MethodKind::Full)?;
-    full.summary.at_length(task.task.metric, length)
+    full.summary
+        .at_length(task.task.metric, task.task.headline, length)
 }

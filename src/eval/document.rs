@@ -1,6 +1,7 @@
 //! Generated documents that fill a length by themselves, with a question at their end.
 
 use super::error::EvalError;
+use super::gold::Gold;
 use super::item::{Filling, Item};
 use super::material::Material;
 use super::plan::Place;
@@ -21,6 +22,8 @@ pub struct Document {
     pub depth: f64,
     /// What is asked.
     pub question: QuestionText,
+    /// What a right answer is.
+    pub gold: Gold,
 }
 
 impl Document {
@@ -49,6 +52,8 @@ impl Document {
             needle_distance: prompt.len().saturating_sub(1 + before.len()),
             prompt,
             answer: question.answer,
+            cue: String::new(),
+            gold: self.gold.clone(),
         }
         .at(place))
     }

@@ -141,8 +141,20 @@ pub enum EvalError {
         /// Why not.
         problem: &'static str,
     },
+    /// A metric that cannot read what a right answer is.
+    #[error("`{metric}` cannot score an answer whose gold is of the kind `{gold}`{}", if *has_tokens { "" } else { " and has no token ids" })]
+    Unread {
+        /// The metric.
+        metric: &'static str,
+        /// The gold's kind.
+        gold: &'static str,
+        /// Whether both answers are known as token ids.
+        has_tokens: bool,
+    },
     /// The score asked for was not reached.
-    #[error("`{method}` has {metric} {found:.4} on `{task}`, below the {wanted} asked for")]
+    #[error(
+        "`{method}` has {scoring} {metric} {found:.4} on `{task}`, below the {wanted} asked for"
+    )]
     Under {
         /// The method judged.
         method: String,
@@ -150,6 +162,8 @@ pub enum EvalError {
         task: &'static str,
         /// The metric that the task is judged by.
         metric: &'static str,
+        /// Which of its scores.
+        scoring: &'static str,
         /// Its mean.
         found: f64,
         /// The mean asked for.
@@ -174,6 +188,7 @@ impl Coded for EvalError {
             Self::Write { .. } => "eval.write",
             Self::Exists { .. } => "eval.exists",
             Self::NoFile { .. } => "eval.no_file",
+            Self::Unread { .. } => "eval.metric",
             Self::Under { .. } => "eval.fail_under",
         }
     }

@@ -1,10 +1,14 @@
 //! Runs every method on the same items and scores the answers.
 
 use super::agreement;
+use super::answered::{Answered, Tokens};
+use super::error::EvalError;
 use super::item::Item;
 use super::method::Method;
-use super::metric::registry::{Answered, Metric, Scores};
+use super::metric::registry::{Metric, Scores};
+use super::reading::Reading;
 use super::results::{EvictionIdentity, ItemResult, KvCounts, MethodResult, Timing};
+use super::scoring::ScorePair;
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
@@ -24,6 +28,8 @@ pub struct Evaluation<'a> {
     pub items: &'a [Item],
     /// How answers are scored.
     pub metrics: Vec<Metric>,
+    /// Where in an output the answer stands.
+    pub reading: Reading<'a>,
     /// Turns answers into text for the metrics that read text.
     pub tokenizer: &'a Tokenizer,
     /// Ways to keep keys and values, each run on all items.
@@ -121,7 +127,7 @@ impl Evaluation<'_> {
             answer: item.answer.clone(),
             output: generation.output.clone(),
             finish: generation.finish,
-            scores: self.scores(item, generation),
+            scores: self.scores(item, generation)?,
             kv: KvCounts {
                 counted,
                 formula,
@@ -137,21 +143,16 @@ impl Evaluation<'_> {
         })
     }
 
-    fn scores(&self, item: &Item, generation: &Generation) -> Scores<f64> {
+    fn scores(&self, item: &Item, generation: &Generation) -> Result<Scores<ScorePair>, EvalError> {
         let output = match (generation.finish, generation.output.split_last()) {
             (Finish::Stop, Some((_, before))) => before,
             _ => &generation.output,
         };
-        let answered = Answered {
-            output,
-            answer: &item.answer,
-            output_text: text_of(self.tokenizer, output),
-            answer_text: text_of(self.tokenizer, &item.answer),
-        };
-        let metrics = self.metrics.iter();
-        metrics
-            .map(|metric| (*metric, metric.score(&answered)))
-            .collect()
+        let text = text_of(self.tokenizer, output);
+        let answer = &item.answer;
+        let answered = Answered::new(&item.cue, &text, self.reading, &item.gold)
+            .with_tokens(Tokens { output, answer });
+        answered.scores(&self.metrics)
     }
 }
 

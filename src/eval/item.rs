@@ -1,5 +1,6 @@
 //! One prompt with its answer.
 
+use super::gold::Gold;
 use super::plan::Place;
 
 /// One prompt with its answer.
@@ -19,6 +20,10 @@ pub struct Item {
     pub prompt: Vec<i64>,
     /// Token ids of the answer.
     pub answer: Vec<i64>,
+    /// Last words of the prompt, where they begin the answer that is scored as text.
+    pub cue: String,
+    /// What a right answer is.
+    pub gold: Gold,
 }
 
 /// What a task fills a place with.
@@ -32,6 +37,10 @@ pub struct Filling {
     pub prompt: Vec<u32>,
     /// Answer.
     pub answer: Vec<u32>,
+    /// See [`Item::cue`].
+    pub cue: String,
+    /// See [`Item::gold`].
+    pub gold: Gold,
 }
 
 impl Filling {
@@ -45,6 +54,8 @@ impl Filling {
             needle_distance: self.needle_distance,
             prompt: ids(&self.prompt),
             answer: ids(&self.answer),
+            cue: self.cue,
+            gold: self.gold,
         }
     }
 }

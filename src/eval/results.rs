@@ -1,4 +1,4 @@
-//! What an evaluation writes down: `prulong.eval/2`.
+//! What an evaluation writes down: `prulong.eval/3`.
 //!
 //! **Invariant:** the same settings give the same bytes, but for the `timing` objects.
 
@@ -6,6 +6,7 @@ use super::error::EvalError;
 use super::haystack::HaystackIdentity;
 use super::method::{Keeps, MethodKind, Streaming};
 use super::metric::registry::Scores;
+use super::scoring::ScorePair;
 use super::summary::Summary;
 use super::task::Card;
 use crate::footprint::predict::Prediction;
@@ -17,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Name and version of the format.
-pub const SCHEMA: &str = "prulong.eval/2";
+pub const SCHEMA: &str = "prulong.eval/3";
 
 /// Everything about one evaluation.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -205,8 +206,8 @@ pub struct ItemResult {
     pub output: Vec<i64>,
     /// Why decoding ended.
     pub finish: Finish,
-    /// One score per metric of the task, each in [0, 1].
-    pub scores: Scores<f64>,
+    /// Both scores by every metric of the task, each in [0, 1].
+    pub scores: Scores<ScorePair>,
     /// Keys and values.
     pub kv: KvCounts,
     /// Wall times.

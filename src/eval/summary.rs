@@ -2,6 +2,7 @@
 
 use super::metric::registry::{Metric, Scores};
 use super::results::ItemResult;
+use super::scoring::{Pair, ScorePair, Scoring};
 use crate::footprint::predict::Prediction;
 use crate::random;
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ const NUM_RESAMPLES: usize = 1000;
 pub struct Summary {
     /// Items.
     pub num_items: usize,
-    /// Mean of each metric of the task, with its interval.
-    pub scores: Scores<Score>,
+    /// Means of both scores by each metric of the task, with their intervals.
+    pub scores: Scores<Pair<Score>>,
     /// Means of each length and depth, in that order.
     pub cells: Vec<Cell>,
     /// Mean footprint and peak counted from the caches.
@@ -63,16 +64,21 @@ pub struct Cell {
     pub num_items: usize,
     /// Nearest needle: tokens from its last one to the prompt's last one.
     pub min_needle_distance: usize,
-    /// Mean of each metric of the task.
-    pub scores: Scores<f64>,
+    /// Means of both scores by each metric of the task.
+    pub scores: Scores<ScorePair>,
 }
 
 impl Summary {
+    /// Mean of all items by `metric`.
+    pub fn overall(&self, metric: Metric, scoring: Scoring) -> Option<Score> {
+        self.scores.get(&metric).map(|score| *score.of(scoring))
+    }
+
     /// Mean score by `metric` of the items of `length`, whose cells hold equally many; nothing if there are none.
-    pub fn at_length(&self, metric: Metric, length: usize) -> Option<f64> {
+    pub fn at_length(&self, metric: Metric, scoring: Scoring, length: usize) -> Option<f64> {
         let cells = self.cells.iter().filter(|cell| cell.length == length);
         let scores: Vec<f64> = cells
-            .filter_map(|cell| cell.scores.get(&metric).copied())
+            .filter_map(|cell| Some(*cell.scores.get(&metric)?.of(scoring)))
             .collect();
         (!scores.is_empty()).then(|| mean(scores.into_iter()))
     }
@@ -142,17 +148,19 @@ pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / count(len)
 }
 
-/// What `summarise` makes of the scores of all items, for each metric.
-fn by_metric<T>(items: &[&ItemResult], summarise: impl Fn(&[f64]) -> T) -> Scores<T> {
-    let mut values: Scores<Vec<f64>> = Scores::new();
+/// What `summarise` makes of the scores of all items, for each metric and scoring.
+fn by_metric<T>(items: &[&ItemResult], summarise: impl Fn(&[f64]) -> T) -> Scores<Pair<T>> {
+    let mut values: Scores<Pair<Vec<f64>>> = Scores::new();
     for item in items {
         for (metric, score) in &item.scores {
-            values.entry(*metric).or_default().push(*score);
+            let values = values.entry(*metric).or_default();
+            values.compat.push(score.compat);
+            values.strict.push(score.strict);
         }
     }
     values
         .into_iter()
-        .map(|(metric, values)| (metric, summarise(&values)))
+        .map(|(metric, values)| (metric, values.map(|values| summarise(values))))
         .collect()
 }
 

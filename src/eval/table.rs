@@ -4,6 +4,7 @@ use super::method::MethodKind;
 use super::metric::registry::Metric;
 use super::results::{MaskIdentity, MethodResult, Provenance, Results, TaskResult};
 use super::savers;
+use super::scoring::Scoring;
 use super::summary::{Cell, Score, mean};
 use super::task::Card;
 use std::cmp::Reverse;
@@ -104,9 +105,10 @@ fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Str
     let width = width(columns, 22);
     let mut lines = vec![
         format!(
-            "{}: {}, %; chance level {}",
+            "{}: {}, %, {}; chance level {}",
             card.name,
             titles.join(" / "),
+            card.headline.name(),
             chance_text(100.0 * card.chance)
         ),
         row("length", "depth ", width, columns.iter().map(Column::title)),
@@ -129,8 +131,15 @@ fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Str
             lines.push(row(&length.to_string(), "all ", width, cells));
         }
     }
-    let overall = columns.iter().map(|column| column.overall(card.metric));
-    lines.push(row("all", "all ", width, overall));
+    let overall = |scoring| {
+        let columns = columns.iter();
+        columns.map(move |column| column.overall(card.metric, scoring))
+    };
+    lines.push(row("all", "all ", width, overall(card.headline)));
+    let other = card.headline.other();
+    if !overall(other).eq(overall(card.headline)) {
+        lines.push(row(other.name(), "all ", width, overall(other)));
+    }
     if any_near {
         lines.push("* some needles stand in the window of streaming heads".to_owned());
     }
@@ -217,10 +226,10 @@ impl Column<'_> {
     }
 
     /// Mean score by `metric` at one length.
-    pub(super) fn at_length(&self, metric: Metric, length: usize) -> f64 {
+    pub(super) fn at_length(&self, metric: Metric, scoring: Scoring, length: usize) -> f64 {
         let methods = self.methods.iter();
         let scores: Vec<f64> = methods
-            .filter_map(|method| method.summary.at_length(metric, length))
+            .filter_map(|method| method.summary.at_length(metric, scoring, length))
             .collect();
         mean(scores.into_iter())
     }
@@ -234,7 +243,7 @@ impl Column<'_> {
             .collect();
         let mean_of = |metric| {
             let scores = cells.iter().filter_map(|cell| cell.scores.get(&metric));
-            let scores: Vec<f64> = scores.copied().collect();
+            let scores: Vec<f64> = scores.map(|score| *score.of(card.headline)).collect();
             format!("{:.1}", 100.0 * mean(scores.into_iter()))
         };
         let means: Vec<String> = card.metrics().map(mean_of).collect();
@@ -242,10 +251,10 @@ impl Column<'_> {
     }
 
     /// Overall score by `metric`: with the interval of one method, or the range over several.
-    pub(super) fn overall(&self, metric: Metric) -> String {
-        let scores = self.methods.iter().map(|method| &method.summary.scores);
-        let scores: Vec<Score> = scores
-            .filter_map(|scores| scores.get(&metric).copied())
+    pub(super) fn overall(&self, metric: Metric, scoring: Scoring) -> String {
+        let summaries = self.methods.iter().map(|method| &method.summary);
+        let scores: Vec<Score> = summaries
+            .filter_map(|summary| summary.overall(metric, scoring))
             .collect();
         let (low, high) = match scores.as_slice() {
             [one] => (one.low, one.high),

@@ -9,6 +9,7 @@ use super::method::{MethodKind, Streaming};
 use super::method_plan::MethodPlan;
 use super::metric::registry::Metric;
 use super::plan::Plan;
+use super::reading::Reading;
 use super::results::MethodResult;
 use super::task::recall;
 use crate::attention::cpu_flash::CpuFlash;
@@ -136,7 +137,8 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
     let tokenizer = tokenizer();
     let evaluation = Evaluation {
         items,
-        metrics: vec![Metric::RowF1, Metric::ExactMatch],
+        metrics: vec![Metric::ExactTokens, Metric::ExactMatch],
+        reading: Reading::FIRST_LINE,
         tokenizer: &tokenizer,
         methods: &methods,
         chunk_len: 32,
@@ -177,7 +179,7 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
             for item in &result.items {
                 assert!(!item.output.is_empty());
                 let metrics: Vec<Metric> = item.scores.keys().copied().collect();
-                assert_eq!(metrics, [Metric::ExactMatch, Metric::RowF1]);
+                assert_eq!(metrics, [Metric::ExactMatch, Metric::ExactTokens]);
             }
         }
         let footprint = |index: usize| results[index].summary.kv_counted.kv_footprint;

@@ -199,7 +199,7 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     let file = std::fs::read(desk.path("results.json")).unwrap();
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
     assert_eq!(printed, file);
-    assert_eq!(printed["schema"], "prulong.eval/2");
+    assert_eq!(printed["schema"], "prulong.eval/3");
     let provenance = &printed["provenance"];
     assert_eq!(provenance["masks"][0]["num_retrieval"], 2);
     assert_eq!(provenance["masks"][0]["name"], "mask/head_mask.safetensors");
@@ -281,7 +281,7 @@ fn several_masks_are_grouped_by_size_and_the_brief_table_has_a_row_for_each() {
     let (code, stdout, stderr) = desk.eval(&[&masks[..], &asked].concat());
     assert_eq!(code, Some(0), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
-    assert!(lines[0].starts_with("recall on model: exact answers in %, 2 items a length"));
+    assert!(lines[0].starts_with("recall on model: exact answers in %, strict; 2 items a length"));
     let words: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(words[..2], ["160", "200"]);
     let rows = &lines[2..7];
@@ -394,19 +394,21 @@ fn tasks_without_needles_run_side_by_side_and_need_no_text() {
     assert_eq!(
         found,
         [
-            ("json_kv", "exact_match"),
-            ("label_map", "exact_match"),
+            ("json_kv", "exact_tokens"),
+            ("label_map", "exact_tokens"),
             ("copy_table", "row_f1")
         ]
     );
     for task in tasks {
         let metric = task["task"]["metric"].as_str().unwrap();
         for method in task["methods"].as_array().unwrap() {
-            let mean = method["summary"]["scores"][metric]["mean"]
-                .as_f64()
-                .unwrap();
-            assert!((0.0..=1.0).contains(&mean));
-            assert!(method["items"][0]["scores"][metric].is_number());
+            for scoring in ["compat", "strict"] {
+                let of = |value: &serde_json::Value| value["scores"][metric][scoring].clone();
+                let mean = of(&method["summary"])["mean"].as_f64().unwrap();
+                assert!((0.0..=1.0).contains(&mean));
+                assert!(of(&method["items"][0]).is_number());
+                assert!(of(&method["summary"]["cells"][0]).is_number());
+            }
         }
     }
     let warnings = printed["provenance"]["warnings"].to_string();
@@ -414,13 +416,13 @@ fn tasks_without_needles_run_side_by_side_and_need_no_text() {
     let (code, stdout, stderr) = run(&["--fail-under", "0.5"]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(
-        stderr.contains("`mask` has exact_match 0.0000 on `json_kv`"),
+        stderr.contains("`mask` has strict exact_tokens 0.0000 on `json_kv`"),
         "{stderr}"
     );
     for part in [
         "json_kv, label_map, copy_table on model",
-        "label_map: exact answers / right tokens, %; chance level 12.5",
-        "copy_table: row F1 / exact answers / right tokens, %; chance level 0",
+        "label_map: exact answers / right tokens, %, strict; chance level 12.5",
+        "copy_table: row F1 / exact answers / right tokens, %, strict; chance level 0",
     ] {
         assert!(stdout.contains(part), "{part} is missing:\n{stdout}");
     }
@@ -460,7 +462,7 @@ fn the_list_shows_every_task_without_a_model() {
         assert!(line.starts_with(name), "{line}");
     }
     assert!(
-        lines[3].contains("recall      exact_match  1.5e-5"),
+        lines[3].contains("recall      exact_tokens (strict) 1.5e-5"),
         "{}",
         lines[3]
     );

@@ -1,26 +1,67 @@
-//! Whether the answer is right to the last token.
+//! Whether the answer's text is right but for case, punctuation, articles and spaces.
 
-/// 1 if `output` is `answer`, else 0.
-pub fn exact_match(output: &[i64], answer: &[i64]) -> f64 {
-    if output == answer { 1.0 } else { 0.0 }
+use crate::eval::answered::Answered;
+use crate::eval::scoring::ScorePair;
+use crate::eval::text::chars::trim;
+use crate::eval::text::normalise::normalise;
+
+/// 1 if the normal forms of both texts are the same, else 0. Strict: where nothing is left of the right answer's normal
+/// form, the texts themselves must be the same in lower case.
+pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
+    let answers = answered.gold().answers()?;
+    Some(answered.best(&answers, compat, strict))
+}
+
+/// HELMET's score.
+pub(super) fn compat(text: &str, answer: &str) -> f64 {
+    f64::from(normalise(text) == normalise(answer))
+}
+
+fn strict(text: &str, answer: &str) -> f64 {
+    if normalise(answer).is_empty() {
+        f64::from(is_same(text, answer))
+    } else {
+        compat(text, answer)
+    }
+}
+
+/// Whether two texts are the same but for case and outer spaces.
+pub(super) fn is_same(text: &str, answer: &str) -> bool {
+    trim(text).to_lowercase() == trim(answer).to_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::exact_match;
+    use super::*;
+    use crate::eval::goldens::{assert_golden, goldens, texts};
 
     #[test]
-    fn every_token_counts() {
-        let check = |output: &[i64], expected: f64| {
+    fn compat_is_that_of_the_python_scorer() {
+        for case in goldens("calculate_metrics") {
+            let prediction = case["prediction"].as_str().unwrap();
+            let scores = texts(&case["answers"]).into_iter();
+            let found = scores
+                .map(|answer| compat(prediction, &answer))
+                .fold(0.0, f64::max);
+            assert_golden(found, &case["metrics"], "exact_match", &case);
+        }
+    }
+
+    #[test]
+    fn nothing_is_not_an_article() {
+        for (text, answer, loose, exact) in [
+            ("", "A", 1.0, 0.0),
+            ("The", "A", 1.0, 0.0),
+            ("a", "A", 1.0, 1.0),
+            ("the cat", "Cat.", 1.0, 1.0),
+            ("cats", "cat", 0.0, 0.0),
+        ] {
+            let found = [compat(text, answer), strict(text, answer)];
             assert_eq!(
-                exact_match(output, &[1, 2, 3]).to_bits(),
-                expected.to_bits()
+                found.map(f64::to_bits),
+                [loose, exact].map(f64::to_bits),
+                "{text:?}"
             );
-        };
-        check(&[1, 2, 3], 1.0);
-        check(&[1, 2], 0.0);
-        check(&[1, 2, 4], 0.0);
-        check(&[1, 2, 3, 4], 0.0);
-        check(&[], 0.0);
+        }
     }
 }

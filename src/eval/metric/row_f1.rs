@@ -1,94 +1,126 @@
-//! How many lines of the answer were written, and how many that do not belong there.
+//! How many rows were written, and how many that do not belong there.
 
+use crate::eval::answered::Answered;
+use crate::eval::gold::Gold;
+use crate::eval::scoring::{Pair, ScorePair};
+use crate::eval::summary::mean;
+use crate::eval::text::tsv::Table;
 use std::collections::BTreeMap;
 
-/// F1 over the multisets of non-blank lines, in [0, 1]: the order does not matter, repetition does; 1 if both are empty.
-#[expect(clippy::cast_precision_loss, reason = "texts have few lines")]
-pub fn row_f1(output: &str, answer: &str) -> f64 {
-    let (mut found, wanted) = (rows(output), rows(answer));
-    let (num_found, num_wanted): (usize, usize) = (found.values().sum(), wanted.values().sum());
-    if num_found + num_wanted == 0 {
-        return 1.0;
-    }
-    let shared: usize = wanted
-        .into_iter()
-        .map(|(row, count)| found.entry(row).or_default().to_owned().min(count))
-        .sum();
-    // 2PR / (P + R) with P = shared / found and R = shared / wanted.
-    2.0 * shared as f64 / (num_found + num_wanted) as f64
+/// F1 of [`precision`] and [`recall`], in [0, 1]: 0 without a right row.
+pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
+    Some(shares(answered)?.f1())
 }
 
-fn rows(text: &str) -> BTreeMap<&str, usize> {
-    let mut rows = BTreeMap::new();
-    for row in text.lines().filter(|row| !row.trim().is_empty()) {
-        *rows.entry(row).or_default() += 1;
+/// Share of the rows written that are rows of the gold, in [0, 1]. Strict: each as often as there.
+pub fn precision(answered: &Answered<'_>) -> Option<ScorePair> {
+    Some(shares(answered)?.precision)
+}
+
+/// Share of the gold's rows that were written, in [0, 1]. Strict: each as often as there.
+pub fn recall(answered: &Answered<'_>) -> Option<ScorePair> {
+    Some(shares(answered)?.recall)
+}
+
+/// 1 if a table of the gold's width was written, else 0; nothing for rows without columns.
+pub fn extraction_rate(answered: &Answered<'_>) -> Option<ScorePair> {
+    let Gold::Table { tsv } = answered.gold() else {
+        return None;
+    };
+    let found = f64::from(tables(answered.text(), tsv).is_some());
+    Some(Pair::both(found))
+}
+
+/// The two shares.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shares {
+    precision: ScorePair,
+    recall: ScorePair,
+}
+
+/// A row and how often it stands in a table.
+type Rows = BTreeMap<Vec<String>, usize>;
+
+fn shares(answered: &Answered<'_>) -> Option<Shares> {
+    match answered.gold() {
+        Gold::Rows { text } => {
+            let (found, wanted) = (lines(answered.text()), lines(text));
+            Some(Shares::of(&found, &wanted))
+        }
+        Gold::Table { tsv } => {
+            let tables = tables(answered.text(), tsv);
+            Some(tables.map_or_else(Shares::default, |[found, wanted]| {
+                Shares::of(&count(found.rows), &count(wanted.rows))
+            }))
+        }
+        _ => None,
     }
-    rows
+}
+
+/// The table written and the one wanted, if both are of one width.
+fn tables(text: &str, wanted: &str) -> Option<[Table; 2]> {
+    let (found, wanted) = (Table::parse(text)?, Table::parse(wanted)?);
+    (found.num_columns == wanted.num_columns).then_some([found, wanted])
+}
+
+/// Lines with something on them, each a row of one cell.
+fn lines(text: &str) -> Rows {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    count(lines.map(|line| vec![line.to_owned()]))
+}
+
+fn count(rows: impl IntoIterator<Item = Vec<String>>) -> Rows {
+    let mut counts = Rows::new();
+    for row in rows {
+        *counts.entry(row).or_default() += 1;
+    }
+    counts
+}
+
+impl Shares {
+    fn of(found: &Rows, wanted: &Rows) -> Self {
+        if found.is_empty() && wanted.is_empty() {
+            return Self {
+                precision: Pair::both(1.0),
+                recall: Pair::both(1.0),
+            };
+        }
+        Self {
+            precision: share_of(found, wanted),
+            recall: share_of(wanted, found),
+        }
+    }
+
+    fn f1(&self) -> ScorePair {
+        let f1 = |precision: f64, recall: f64| {
+            let sum = precision + recall;
+            if sum == 0.0 {
+                0.0
+            } else {
+                2.0 * precision * recall / sum
+            }
+        };
+        ScorePair {
+            compat: f1(self.precision.compat, self.recall.compat),
+            strict: f1(self.precision.strict, self.recall.strict),
+        }
+    }
+}
+
+/// Share of the rows of `these` that `others` have too; strict: as often.
+fn share_of(these: &Rows, others: &Rows) -> ScorePair {
+    let mut compat = Vec::new();
+    let mut strict = Vec::new();
+    for (row, count) in these {
+        let there = others.get(row).copied().unwrap_or(0);
+        compat.extend((0..*count).map(|_| f64::from(there > 0)));
+        strict.extend((0..*count).map(|index| f64::from(index < there)));
+    }
+    ScorePair {
+        compat: mean(compat.into_iter()),
+        strict: mean(strict.into_iter()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::row_f1;
-    use crate::random::{below, stream};
-
-    #[test]
-    fn lines_count_wherever_they_stand() {
-        let check = |output: &str, answer: &str, expected: f64| {
-            let found = row_f1(output, answer);
-            assert!((found - expected).abs() < 1e-12, "{output:?}: {found}");
-        };
-        check("a\nb\n", "a\nb\n", 1.0);
-        check("b\n\n  \na", "a\nb\n", 1.0);
-        check("a\n", "a\nb\n", 2.0 / 3.0);
-        check("a\nb\nc\nd\n", "a\nb\n", 2.0 / 3.0);
-        check("a\na\na\n", "a\nb\n", 2.0 / 5.0);
-        check("a\na\n", "a\na\n", 1.0);
-        check("a \n", "a\n", 0.0);
-        check("", "a\n", 0.0);
-        check("a\n", "", 0.0);
-        check("", "\n", 1.0);
-    }
-
-    /// Precision and recall by crossing out, as the name says.
-    fn slow(output: &str, answer: &str) -> f64 {
-        let lines = |text: &str| -> Vec<String> {
-            let lines = text.lines().filter(|line| !line.is_empty());
-            lines.map(str::to_owned).collect()
-        };
-        let (output, mut left) = (lines(output), lines(answer));
-        let num_wanted = left.len();
-        let mut shared = 0;
-        for line in &output {
-            if let Some(at) = left.iter().position(|other| other == line) {
-                left.remove(at);
-                shared += 1;
-            }
-        }
-        if shared == 0 {
-            return if output.is_empty() && num_wanted == 0 {
-                1.0
-            } else {
-                0.0
-            };
-        }
-        let share = |of: usize| f64::from(shared) / f64::from(u32::try_from(of).unwrap());
-        let (precision, recall) = (share(output.len()), share(num_wanted));
-        2.0 * precision * recall / (precision + recall)
-    }
-
-    #[test]
-    fn it_is_the_harmonic_mean_and_symmetric() {
-        let mut rng = stream("row f1", &[]);
-        for _ in 0..500 {
-            let mut text = || -> String {
-                let num_lines = below(&mut rng, 6);
-                let letter =
-                    |_| ["a\n", "b\n", "c\n", "\n"][usize::try_from(below(&mut rng, 4)).unwrap()];
-                (0..num_lines).map(letter).collect()
-            };
-            let (a, b) = (text(), text());
-            assert!((row_f1(&a, &b) - slow(&a, &b)).abs() < 1e-12, "{a:?} {b:?}");
-            assert_eq!(row_f1(&a, &b).to_bits(), row_f1(&b, &a).to_bits());
-        }
-    }
-}
+mod tests;

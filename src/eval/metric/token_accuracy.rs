@@ -1,8 +1,17 @@
 //! How many tokens of the answer stand at their place.
 
-/// Share of the answer's tokens that the output has at the same place, in [0, 1]; 1 for an empty answer.
+use crate::eval::answered::Answered;
+use crate::eval::scoring::{Pair, ScorePair};
+
+/// Share of the answer's tokens that the output has at the same place, in [0, 1]; 1 for an empty answer; nothing where the
+/// answers are not known as tokens.
+pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
+    let tokens = answered.tokens()?;
+    Some(Pair::both(token_accuracy(tokens.output, tokens.answer)))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "answers are short")]
-pub fn token_accuracy(output: &[i64], answer: &[i64]) -> f64 {
+fn token_accuracy(output: &[i64], answer: &[i64]) -> f64 {
     if answer.is_empty() {
         return 1.0;
     }

@@ -15,10 +15,13 @@ use crate::data::generate::copy_table::{HEADER, MAX_ROWS_PER_NAME, Table};
 use crate::data::generate::fact::KeyClass;
 use crate::eval::document::{Document, Units};
 use crate::eval::error::EvalError;
+use crate::eval::gold::Gold;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
+use crate::eval::reading::Reading;
+use crate::eval::scoring::Scoring;
 use rand::Rng;
 use std::collections::BTreeSet;
 
@@ -45,7 +48,9 @@ impl Task for CopyTable {
             about: "all rows of one name, one to three, of a table that fills the length",
             category: Category::Extraction,
             metric: Metric::RowF1,
-            also: &[Metric::ExactMatch, Metric::TokenAccuracy],
+            also: &[Metric::ExactTokens, Metric::TokenAccuracy],
+            headline: Scoring::Strict,
+            reading: Reading::Whole,
             // A row holds one of 215 words and one of 900 numbers; none is guessed.
             chance: 0.0,
             needs: Needs::Nothing,
@@ -143,11 +148,15 @@ impl Pool {
                 needle_end = end;
             }
         }
+        let question = table.question(asked);
         Document {
             context: table.text(),
             needle_end,
             depth: depth_of(first.unwrap_or(0), table.rows.len()),
-            question: table.question(asked),
+            gold: Gold::Rows {
+                text: question.answer.clone(),
+            },
+            question,
         }
     }
 }

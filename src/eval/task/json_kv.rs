@@ -12,10 +12,13 @@ use crate::data::generate::fact::KeyClass;
 use crate::data::generate::json_kv::{Digits, OPEN, Pair, object};
 use crate::eval::document::{Document, Units};
 use crate::eval::error::EvalError;
+use crate::eval::gold::Gold;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
+use crate::eval::reading::Reading;
+use crate::eval::scoring::Scoring;
 
 /// The task's name on the command line and in results.
 const NAME: &str = "json_kv";
@@ -42,8 +45,10 @@ impl Task for JsonKv {
             name: NAME,
             about: "the value of one key of a JSON object that fills the length",
             category: Category::Recall,
-            metric: Metric::ExactMatch,
-            also: &[Metric::TokenAccuracy],
+            metric: Metric::ExactTokens,
+            also: &[Metric::SubstringExactMatch, Metric::TokenAccuracy],
+            headline: Scoring::Strict,
+            reading: Reading::FIRST_LINE,
             // 16^-4: four hexadecimal digits.
             chance: 1.0 / 65_536.0,
             needs: Needs::Nothing,
@@ -81,10 +86,12 @@ fn document(pairs: &[Pair], place: &Place) -> Document {
     let lines_len: usize = lines
         .map(|(index, pair)| pair.line(index + 1 == pairs.len()).len())
         .sum();
+    let question = pairs[asked].question();
     Document {
         context: object(pairs),
         needle_end: OPEN.len() + lines_len,
         depth: depth_of(asked, pairs.len()),
-        question: pairs[asked].question(),
+        gold: Gold::answer(&question.answer),
+        question,
     }
 }

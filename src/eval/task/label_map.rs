@@ -15,10 +15,13 @@ use crate::data::generate::label_map::Mapping;
 use crate::data::generate::quiz::draw_rounds;
 use crate::eval::document::{Document, Units};
 use crate::eval::error::EvalError;
+use crate::eval::gold::Gold;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
+use crate::eval::reading::Reading;
+use crate::eval::scoring::Scoring;
 use crate::random::index_below;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -43,8 +46,10 @@ impl Task for LabelMap {
             name: NAME,
             about: "the label of one of the pseudo-words whose labels, eight in all, were shown twice",
             category: Category::InContext,
-            metric: Metric::ExactMatch,
+            metric: Metric::ExactTokens,
             also: &[Metric::TokenAccuracy],
+            headline: Scoring::Strict,
+            reading: Reading::FIRST_LINE,
             // One of eight balanced labels.
             chance: 0.125,
             needs: Needs::Nothing,
@@ -86,11 +91,13 @@ fn document(mappings: &[Mapping], place: &Place) -> Document {
     let mut shots = draw_rounds(&mut rng, mappings.len(), num_shots);
     let last = place_last_shot(&mut rng, &mut shots, place.index_among(num_shots));
     let lines: Vec<String> = shots.iter().map(|index| mappings[*index].line()).collect();
+    let question = mappings[shots[last]].question();
     Document {
         needle_end: lines[..=last].iter().map(String::len).sum(),
         context: lines.concat(),
         depth: depth_of(last, num_shots),
-        question: mappings[shots[last]].question(),
+        gold: Gold::answer(question.answer.trim()),
+        question,
     }
 }
 

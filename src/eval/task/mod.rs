@@ -7,6 +7,8 @@ use super::item::Item;
 use super::material::Material;
 use super::metric::registry::Metric;
 use super::plan::Place;
+use super::reading::Reading;
+use super::scoring::Scoring;
 
 pub mod copy_table;
 pub mod json_kv;
@@ -43,6 +45,10 @@ pub struct Card {
     pub metric: Metric,
     /// Other scores that are reported.
     pub also: &'static [Metric],
+    /// Which of the scores of every metric it is judged by.
+    pub headline: Scoring,
+    /// Where in an output the answer stands.
+    pub reading: Reading<'static>,
     /// Expected score, in [0, 1], of a guess that knows the answer's form and nothing of the prompt.
     pub chance: f64,
     /// What it cannot do without.

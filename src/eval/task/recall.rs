@@ -12,11 +12,14 @@ use crate::data::generate::fact::{Fact, KeyClass};
 use crate::data::generate::needle_form::NeedleForm;
 use crate::data::generate::needle_tokens::NeedleTokens;
 use crate::eval::error::EvalError;
+use crate::eval::gold::Gold;
 use crate::eval::haystack::Haystack;
 use crate::eval::item::{Filling, Item};
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
 use crate::eval::plan::Place;
+use crate::eval::reading::Reading;
+use crate::eval::scoring::Scoring;
 use rand_chacha::ChaCha8Rng;
 
 /// `recall`: the fact is a constant.
@@ -47,8 +50,10 @@ impl Task for Recall {
             name: self.name,
             about: self.about,
             category: Category::Recall,
-            metric: Metric::ExactMatch,
+            metric: Metric::ExactTokens,
             also: &[Metric::TokenAccuracy],
+            headline: Scoring::Strict,
+            reading: Reading::FIRST_LINE,
             // Seven digits, the first not zero.
             chance: 1.0 / 9e6,
             needs: Needs::Haystack,
@@ -70,6 +75,8 @@ impl Task for Recall {
             needle_distance: writer.tail_len(&fact)? + text.len() - cut,
             prompt,
             answer,
+            cue: String::new(),
+            gold: Gold::answer(fact.value.to_string()),
         }
         .at(place))
     }

@@ -1,0 +1,65 @@
+//! Whether a right answer stands somewhere in what was written.
+
+use super::exact_match::is_same;
+use crate::eval::answered::Answered;
+use crate::eval::scoring::ScorePair;
+use crate::eval::text::chars::contains_whole;
+use crate::eval::text::normalise::normalise;
+
+/// 1 if the normal form of a right answer is part of the text's, else 0. Strict: no word may go on beside it, as
+/// `12345678` is not `1234567`; where nothing is left of its normal form, the texts themselves must be the same.
+pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
+    let answers = answered.gold().answers()?;
+    Some(answered.best(&answers, compat, strict))
+}
+
+fn compat(text: &str, answer: &str) -> f64 {
+    f64::from(normalise(text).contains(&normalise(answer)))
+}
+
+fn strict(text: &str, answer: &str) -> f64 {
+    let part = normalise(answer);
+    f64::from(if part.is_empty() {
+        is_same(text, answer)
+    } else {
+        contains_whole(&normalise(text), &part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::goldens::{assert_golden, goldens, texts};
+
+    #[test]
+    fn compat_is_that_of_the_python_scorer() {
+        for case in goldens("calculate_metrics") {
+            let prediction = case["prediction"].as_str().unwrap();
+            let scores = texts(&case["answers"]).into_iter();
+            let found = scores
+                .map(|answer| compat(prediction, &answer))
+                .fold(0.0, f64::max);
+            assert_golden(found, &case["metrics"], "substring_exact_match", &case);
+        }
+    }
+
+    #[test]
+    fn strict_wants_whole_words() {
+        for (text, answer, loose, whole) in [
+            ("it is 12345678", "1234567", 1.0, 0.0),
+            ("it is 1234567!", "1234567", 1.0, 1.0),
+            ("It is Paris, France.", "paris", 1.0, 1.0),
+            ("anything", "the", 1.0, 0.0),
+            ("The ", "the", 1.0, 1.0),
+            ("anything", "", 1.0, 0.0),
+            ("", "", 1.0, 1.0),
+        ] {
+            let found = [compat(text, answer), strict(text, answer)];
+            assert_eq!(
+                found.map(f64::to_bits),
+                [loose, whole].map(f64::to_bits),
+                "{answer:?} in {text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Text as the literature's scorers see it: Python's classes of characters, normal forms, parts of an output.
+//!
+//! **Invariant:** pure functions of text, which know no metric.
+
+pub mod chars;
+pub mod normalise;
+pub mod parse;
+pub mod tsv;
