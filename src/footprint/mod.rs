@@ -5,7 +5,8 @@
 //! - Critical KV footprint: the smallest footprint that keeps a share of the full-attention score.
 //!
 //! Start at [`holdings::Holdings`], what a method holds; [`tally`] has the accounts of one kv head, [`workload`] what is
-//! generated, [`eviction`] and [`locret`] what is left of a chunk, [`gap`] what a figure leaves out.
+//! generated, [`eviction`] and [`locret`] what is left of a chunk, [`gap`] what a figure leaves out; [`critical`] reads curves,
+//! and [`paired`] says how sure it is.
 //!
 //! **Invariant:** these are predictions. What a report calls measured is counted from real caches, and must agree.
 
@@ -14,6 +15,7 @@ pub mod eviction;
 pub mod gap;
 pub mod holdings;
 pub mod locret;
+pub mod paired;
 pub mod predict;
 pub mod tally;
 pub mod workload;
