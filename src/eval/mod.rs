@@ -10,6 +10,7 @@ mod agreement;
 pub mod answered;
 pub mod brief;
 pub mod ceiling;
+pub mod choice;
 pub mod document;
 pub mod error;
 pub mod evaluate;
