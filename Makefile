@@ -20,7 +20,7 @@ SEED_RUNS := $(SEEDS:%=$(RUN)-seed-%)
 SEED_MASKS := $(foreach run,$(SEED_RUNS),$(SPARSITIES:%=$(run)/masks/%))
 # The tiny model's products are too small for a second thread to pay.
 EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --lengths $(LENGTHS) --items $(ITEMS) --chunk $(CHUNK) \
-	--all-streaming --random-masks $(RANDOM_MASKS) --threads 1 --force
+	--all-streaming --random-masks $(RANDOM_MASKS) --threads 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -34,6 +34,8 @@ help: ## Show the targets
 provision: ## Put libtorch into .libtorch/ (nothing to do when it is there)
 	@.ci/provision
 
+# Results say which commit they come from.
+build: export PRULONG_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 build: provision ## Build the release program
 	cargo build --release
 
@@ -50,6 +52,7 @@ demo: build $(RUN)/recall.txt $(MASKS:%=%.svg) ## Train a head mask on text foun
 	@cat $(RUN)/recall.txt
 	@echo
 	@echo "the text   $(DATA)/ (source of crates on this machine; train/manifest.json says which)"
+	@echo "answers    $(RUN)/eval/ (results.json, predictions.jsonl: every answer)"
 	@echo "the run    $(RUN)/ (log.txt, metrics.jsonl; tensorboard --logdir $(RUN)/events)"
 	@echo "the masks  $(RUN)/masks/ (sidecars, files for other engines, pictures: $(firstword $(SPARSITIES)).svg)"
 	@echo "again      make clean-demo demo; with other seeds: make demo-seeds"
@@ -83,7 +86,7 @@ $(RUN)/masks/%/head_mask.safetensors: | build $(RUN)/trained
 	@$(PRULONG) mask show $< --svg $@ >/dev/null
 
 $(RUN)/recall.txt: $(MASKS:%=%/head_mask.safetensors) | build
-	$(EVAL) --mask $(MASKS) --output $(RUN)/recall.json >$@.new
+	$(EVAL) --mask $(MASKS) --run-dir $(RUN)/eval >$@.new
 	@mv $@.new $@
 
 demo-seeds: build $(SEED_RUNS:%=%/trained) ## Train with several seeds: how far their masks agree, and how recall varies
@@ -95,10 +98,10 @@ demo-seeds: build $(SEED_RUNS:%=%/trained) ## Train with several seeds: how far 
 		$(PRULONG) mask diff $(SEED_RUNS:%=%/masks/$$share) || [ $$? -eq 1 ] || exit; \
 	done
 	@echo
-	@$(EVAL) --mask $(SEED_MASKS) --output $(RUN)-seeds.json
+	@$(EVAL) --mask $(SEED_MASKS) --run-dir $(RUN)-seeds
 
 clean-demo: ## Remove what `make demo` made, except the build
-	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds.json
+	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds
 
 ## ---- the checks
 

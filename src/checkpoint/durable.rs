@@ -7,6 +7,7 @@ use super::{Disk, Entry, SyncWrite};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The machine's file system.
@@ -92,7 +93,11 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(parent(path))?;
+    // Temporary files are private by default; this one gets what the umask leaves.
+    let mode = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .permissions(mode)
+        .tempfile_in(parent(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|failed| failed.error)?;

@@ -1,6 +1,9 @@
 //! What a command that runs a model computes on: device, dtype, threads, attention kernel.
 
 use crate::attention::{Backend, choose};
+use crate::cli::run_setup;
+use crate::config::device::DeviceRequest as ConfigDevice;
+use crate::config::run::{ComputeDtype, MachineSettings};
 use crate::fault::AnyFault;
 use crate::torch::device::DeviceRequest;
 use crate::torch::dtype::Dtype;
@@ -33,7 +36,7 @@ enum DtypeName {
     F64,
 }
 
-impl From<DtypeName> for Dtype {
+impl From<DtypeName> for ComputeDtype {
     fn from(name: DtypeName) -> Self {
         match name {
             DtypeName::F32 => Self::F32,
@@ -59,16 +62,38 @@ impl ComputeArgs {
     /// # Errors
     /// If an explicit choice cannot run: nothing else is used in its place.
     pub fn choose(&self) -> Result<Compute, AnyFault> {
-        let choice = self.device.choose()?;
-        threads::choose_threads(self.threads)?;
-        let natural = match choice.device {
-            tch::Device::Cpu => Dtype::F32,
-            _ => Dtype::Bf16,
-        };
-        Ok(Compute {
-            device: choice.device,
-            dtype: self.dtype.map_or(natural, Dtype::from),
-            backend: Arc::from(choose::choose("auto", choice.device)?),
-        })
+        choose(&self.settings())
     }
+
+    /// The same as a configuration says it.
+    pub fn settings(&self) -> MachineSettings {
+        MachineSettings {
+            device: match self.device {
+                DeviceRequest::Auto => ConfigDevice::Auto,
+                DeviceRequest::Cpu => ConfigDevice::Cpu,
+                DeviceRequest::Cuda(index) => ConfigDevice::Cuda(index.unwrap_or(0)),
+            },
+            dtype: self.dtype.map(ComputeDtype::from),
+            threads: self.threads,
+        }
+    }
+}
+
+/// Chooses the device and sets the number of threads; the first thing to do before anything is computed.
+///
+/// # Errors
+/// If an explicit choice cannot run: nothing else is used in its place.
+pub fn choose(settings: &MachineSettings) -> Result<Compute, AnyFault> {
+    let device = run_setup::device(settings.device)?;
+    threads::choose_threads(settings.threads)?;
+    let dtype = match (settings.dtype, device) {
+        (None, tch::Device::Cpu) | (Some(ComputeDtype::F32), _) => Dtype::F32,
+        (None | Some(ComputeDtype::Bf16), _) => Dtype::Bf16,
+        (Some(ComputeDtype::F64), _) => Dtype::F64,
+    };
+    Ok(Compute {
+        device,
+        dtype,
+        backend: Arc::from(choose::choose("auto", device)?),
+    })
 }

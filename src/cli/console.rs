@@ -99,7 +99,7 @@ pub fn step_line(record: &Record, num_steps: u64) -> String {
     clippy::cast_sign_loss,
     reason = "clamped before"
 )]
-fn clock(seconds: f64) -> String {
+pub(super) fn clock(seconds: f64) -> String {
     let seconds = seconds.clamp(0.0, 1e9) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {

@@ -1,14 +1,8 @@
 //! The arguments of `prulong eval` that say what full attention is compared with.
 
-use crate::eval::error::EvalError;
-use crate::eval::mask_file::{self, MaskUnderTest, Overrides};
-use crate::eval::method::Streaming;
-use crate::eval::method_plan::MethodPlan;
+use crate::config::eval::{MethodSettings, StreamingSettings};
 use crate::eval::method_spec::MethodSpec;
-use crate::fault::AnyFault;
-use crate::model::config::ModelConfig;
-use crate::model::fingerprint::arch_facts;
-use crate::span::{Span, StreamingRule};
+use crate::span::StreamingRule;
 use std::path::PathBuf;
 
 /// Which methods run beside full attention.
@@ -85,66 +79,31 @@ impl From<RuleName> for StreamingRule {
 }
 
 impl MethodArgs {
-    /// Reads every mask and checks that it fits the model.
-    ///
-    /// # Errors
-    /// What is wrong with the first that is unusable.
-    pub(super) fn masks(
-        &self,
-        config: &ModelConfig,
-        weights_sha256: &str,
-    ) -> Result<Vec<MaskUnderTest>, AnyFault> {
-        let overrides = Overrides {
+    /// The masks to test.
+    pub(super) fn masks(&self) -> Vec<PathBuf> {
+        self.masks.clone()
+    }
+
+    /// Random masks of each size.
+    pub(super) fn num_random_masks(&self) -> usize {
+        self.random_masks
+    }
+
+    /// The methods asked for, as a configuration says them.
+    pub(super) fn settings(&self) -> Vec<MethodSettings> {
+        let all_streaming = self.all_streaming.then_some(MethodSpec::AllStreaming);
+        let methods = all_streaming.iter().chain(&self.methods);
+        methods
+            .map(|method| MethodSettings::from_word(&method.to_string()))
+            .collect()
+    }
+
+    /// How streaming heads stream, as a configuration says it.
+    pub(super) fn streaming(&self) -> StreamingSettings {
+        StreamingSettings {
+            rule: self.streaming.rule.map(StreamingRule::from),
             sink_len: self.streaming.sink,
             window_len: self.streaming.window,
-            rule: self.streaming.rule.map(StreamingRule::from),
-        };
-        mask_file::load(&self.masks, &arch_facts(config), weights_sha256, overrides)
-    }
-
-    /// The methods, whose random masks `seed` names.
-    ///
-    /// # Errors
-    /// [`EvalError::Streaming`] for masks that stream differently, [`EvalError::Missing`] if nothing streams as asked,
-    /// [`crate::span::SpanError`] for an impossible span.
-    pub(super) fn plan(&self, masks: &[MaskUnderTest], seed: u64) -> Result<MethodPlan, AnyFault> {
-        let StreamingArgs { rule, sink, window } = &self.streaming;
-        if (rule.is_some() || sink.is_some() || window.is_some()) && !self.any_streaming() {
-            return Err(EvalError::Missing {
-                setting: "a --rule, --sink or --window",
-                missing: "a method with streaming heads",
-                remedy: "pass --mask, --all-streaming or --method streaming-llm",
-            }
-            .into());
         }
-        if let Some((first, others)) = masks.split_first()
-            && let Some(other) = others.iter().find(|mask| mask.streaming != first.streaming)
-        {
-            let [first, other] = [first, other].map(|mask| mask.streaming.to_string());
-            return Err(EvalError::Streaming { first, other }.into());
-        }
-        let streaming = match (masks.first(), sink, window) {
-            (Some(mask), ..) => Some(mask.streaming),
-            (None, Some(sink), Some(window)) => Some(Streaming {
-                span: Span::new(*sink, *window, 1)?,
-                rule: rule.map_or(StreamingRule::Sliding, StreamingRule::from),
-            }),
-            _ => None,
-        };
-        Ok(MethodPlan {
-            masks: masks.iter().map(|mask| mask.mask.clone()).collect(),
-            num_random: self.random_masks,
-            all_streaming: self.all_streaming,
-            streaming,
-            asked: self.methods.clone(),
-            seed,
-        })
-    }
-
-    fn any_streaming(&self) -> bool {
-        let streams = |method: &MethodSpec| {
-            matches!(method, MethodSpec::AllStreaming | MethodSpec::StreamingLlm)
-        };
-        self.all_streaming || !self.masks.is_empty() || self.methods.iter().any(streams)
     }
 }

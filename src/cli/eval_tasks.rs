@@ -5,8 +5,8 @@ use crate::eval::error::EvalError;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
 use crate::eval::method::MethodKind;
-use crate::eval::plan::Plan;
-use crate::eval::results::{MethodResult, TaskResult};
+use crate::eval::request::Request;
+use crate::eval::results::{MethodResult, Results, TaskResult};
 use crate::eval::table::chance_text;
 use crate::eval::task::registry::{ALL, find};
 use crate::eval::task::{Card, Needs, Task};
@@ -30,29 +30,28 @@ pub(super) struct Questions {
     pub(super) items: Vec<Item>,
 }
 
-/// Makes the items of every task; a task named twice is run once.
+/// Makes the items of every task, those of the first seed first.
 pub(super) fn questions(
-    tasks: &[&'static dyn Task],
-    plan: &Plan,
+    request: &Request,
     material: &Material<'_>,
 ) -> Result<Vec<Questions>, EvalError> {
-    let mut all: Vec<Questions> = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let card = task.card();
-        if all.iter().all(|of| of.card.name != card.name) {
-            let items = plan.items(*task, material)?;
-            all.push(Questions { card, items });
+    let of_task = |task: &&'static dyn Task| {
+        let mut items = Vec::new();
+        for plan in request.plans() {
+            items.extend(plan.items(*task, material)?);
         }
-    }
-    Ok(all)
+        let card = task.card();
+        Ok(Questions { card, items })
+    };
+    request.tasks.iter().map(of_task).collect()
 }
 
 /// Checks the score of every task, by its own metric.
-pub(super) fn judge(fail_under: Option<f64>, tasks: &[TaskResult]) -> Result<(), EvalError> {
+pub(super) fn judge(fail_under: Option<f64>, results: &Results) -> Result<(), EvalError> {
     let Some(wanted) = fail_under else {
         return Ok(());
     };
-    for TaskResult { task, methods } in tasks {
+    for TaskResult { task, methods } in results.parts.iter().flat_map(|part| &part.tasks) {
         let score = |method: &MethodResult| {
             let score = method.summary.overall(task.metric, task.headline);
             score.map_or(0.0, |score| score.mean)
@@ -68,7 +67,7 @@ pub(super) fn judge(fail_under: Option<f64>, tasks: &[TaskResult]) -> Result<(),
         if found < wanted {
             return Err(EvalError::Under {
                 method: method.name.clone(),
-                task: task.name,
+                task: task.name.clone(),
                 metric: task.metric.name(),
                 scoring: task.headline.name(),
                 found,

@@ -63,6 +63,20 @@ impl From<&SourceSettings> for SourceSpec {
     }
 }
 
+impl From<&SourceSpec> for SourceSettings {
+    fn from(spec: &SourceSpec) -> Self {
+        let path = spec.path.clone();
+        // A flag that needs a path has one: it was refused otherwise.
+        let needed = path.clone().unwrap_or_default();
+        match spec.kind {
+            SourceKind::Crates => Self::Crates { path },
+            SourceKind::RustBooks => Self::RustBooks { path },
+            SourceKind::Text => Self::Text { path: needed },
+            SourceKind::TextDirs => Self::TextDirs { path: needed },
+        }
+    }
+}
+
 /// Scans every corpus that `specs` names.
 ///
 /// # Errors
@@ -160,6 +174,7 @@ mod tests {
             let settings: SourceSettings = serde_json::from_value(json).unwrap();
             let flag: SourceSpec = format!("{word}=x").parse().unwrap();
             assert_eq!(SourceSpec::from(&settings), flag);
+            assert_eq!(SourceSettings::from(&flag), settings);
             let schema = serde_json::to_string(&schemars::schema_for!(SourceSettings)).unwrap();
             assert!(
                 schema.contains(&format!("\"const\":\"{word}\"")),

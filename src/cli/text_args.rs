@@ -2,6 +2,8 @@
 
 use super::amounts::parse_measuring_share;
 use super::sources::{SourceSpec, open_sources};
+use crate::config::corpus::SourceSettings;
+use crate::config::eval_text::TextSettings;
 use crate::data::source::held_out::DEFAULT_SHARE;
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::haystack::Haystack;
@@ -29,17 +31,33 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
-    /// Opens the packed data or scans the sources.
-    ///
-    /// # Errors
-    /// If there is none, or nothing in it is held out.
-    pub fn open(&self, tokenizer: &Arc<Tokenizer>) -> Result<Box<dyn Haystack>, AnyFault> {
-        let tokenizer = Arc::clone(tokenizer);
-        let Some(dir) = &self.data else {
-            let sources = open_sources(&self.sources)?;
-            let documents = HeldOutDocuments::new(sources, self.held_out, tokenizer)?;
-            return Ok(Box::new(documents));
-        };
-        Ok(Box::new(PackedRows::open(dir, tokenizer)?))
+    /// The same as a configuration says it.
+    pub fn settings(&self) -> TextSettings {
+        if let Some(path) = &self.data {
+            return TextSettings::Rows { path: path.clone() };
+        }
+        TextSettings::Documents {
+            sources: self.sources.iter().map(SourceSettings::from).collect(),
+            held_out: self.held_out,
+        }
     }
+}
+
+/// Opens packed data or scans sources.
+///
+/// # Errors
+/// If there is none, or nothing in it is held out.
+pub fn open(
+    settings: &TextSettings,
+    tokenizer: &Arc<Tokenizer>,
+) -> Result<Box<dyn Haystack>, AnyFault> {
+    let tokenizer = Arc::clone(tokenizer);
+    Ok(match settings {
+        TextSettings::Rows { path } => Box::new(PackedRows::open(path, tokenizer)?),
+        TextSettings::Documents { sources, held_out } => {
+            let specs: Vec<SourceSpec> = sources.iter().map(SourceSpec::from).collect();
+            let sources = open_sources(&specs)?;
+            Box::new(HeldOutDocuments::new(sources, *held_out, tokenizer)?)
+        }
+    })
 }

@@ -51,6 +51,16 @@ fn twentieth() -> f64 {
     0.05
 }
 
+impl SourceSettings {
+    /// Its path, where one is written.
+    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Crates { path } | Self::RustBooks { path } => path.as_mut(),
+            Self::Text { path } | Self::TextDirs { path } => Some(path),
+        }
+    }
+}
+
 impl CorpusSettings {
     pub(super) fn check(&self) -> Result<(), Bad> {
         if self.sources.is_empty() {
@@ -63,12 +73,7 @@ impl CorpusSettings {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = (String, &mut PathBuf)> {
         let sources = self.sources.iter_mut().enumerate();
         sources.filter_map(|(at, source)| {
-            let path = match source {
-                SourceSettings::Crates { path } | SourceSettings::RustBooks { path } => {
-                    path.as_mut()
-                }
-                SourceSettings::Text { path } | SourceSettings::TextDirs { path } => Some(path),
-            };
+            let path = source.path_mut();
             path.map(|path| (format!("corpus.sources.{at}.path"), path))
         })
     }

@@ -24,6 +24,8 @@ pub enum Place {
         /// What was typed after `--set`.
         text: String,
     },
+    /// In the flags of a command that was given no file.
+    Flags,
 }
 
 impl fmt::Display for Place {
@@ -33,6 +35,7 @@ impl fmt::Display for Place {
                 write!(formatter, "{}:{line}:{column}", path.display())
             }
             Self::Override { text } => write!(formatter, "--set '{text}'"),
+            Self::Flags => formatter.write_str("command line"),
         }
     }
 }

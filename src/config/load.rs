@@ -43,6 +43,18 @@ pub fn load<F: ConfigFile>(
     path: &Path,
     overrides: &[String],
 ) -> Result<Loaded<F::Checked>, ConfigError> {
+    load_as(path, overrides, F::check)
+}
+
+/// Loads as [`load`] does, and checks with `check`: words that a later layer knows keep their place in the file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as<F: ConfigFile, T>(
+    path: &Path,
+    overrides: &[String],
+    check: impl Fn(&F) -> Result<T, Bad>,
+) -> Result<Loaded<T>, ConfigError> {
     let text = read(path)?;
     let source = Source {
         path,
@@ -60,8 +72,33 @@ pub fn load<F: ConfigFile>(
             Origin::Override(_) => paths::join(&working_folder(path)?, written),
         };
     }
-    let config = file.check().map_err(blame)?;
-    let resolved = toml::to_string(&file).map_err(|source| ConfigError::Print { source })?;
+    let config = check(&file).map_err(blame)?;
+    print(&file, config)
+}
+
+/// Checks settings that flags spelt out; their relative paths are relative to the working directory.
+///
+/// # Errors
+/// [`ConfigError::Setting`] for the first that is wrong.
+pub fn resolve<F: ConfigFile, T>(
+    mut file: F,
+    check: impl Fn(&F) -> Result<T, Bad>,
+) -> Result<Loaded<T>, ConfigError> {
+    let blame = |Bad { key, problem }| ConfigError::Setting {
+        place: Place::Flags,
+        key,
+        problem: Box::new(problem),
+    };
+    let here = working_folder(Path::new("."))?;
+    for (_, written) in file.paths() {
+        *written = paths::join(&here, written);
+    }
+    let config = check(&file).map_err(blame)?;
+    print(&file, config)
+}
+
+fn print<F: ConfigFile, T>(file: &F, config: T) -> Result<Loaded<T>, ConfigError> {
+    let resolved = toml::to_string(file).map_err(|source| ConfigError::Print { source })?;
     let hash = blake3::hash(resolved.as_bytes()).to_hex().to_string();
     Ok(Loaded {
         config,

@@ -1,6 +1,6 @@
 //! Settings of a run: a TOML file and `--set` overrides become one checked value that the rest of the program trusts.
 //!
-//! Start reading at [`load`]; [`train`] and [`pretrain`] are the two kinds of file. Each section has its own file, where
+//! Start reading at [`load`]; [`train`], [`pretrain`] and [`eval`] are the kinds of file. Each section has its own file, where
 //! a default stands beside its field with its reason. Values that define an experiment (seed, steps, rates, sparsities)
 //! have no default.
 //!
@@ -18,6 +18,8 @@
 pub mod error;
 pub mod load;
 
+pub mod eval;
+pub mod eval_text;
 pub mod pretrain;
 pub mod train;
 

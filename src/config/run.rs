@@ -1,6 +1,6 @@
 //! `[run]` and `[checkpoint]`: where a run computes, how often it reports and saves.
 //!
-//! **Invariant:** nothing here changes a result.
+//! **Invariant:** nothing of [`RunSettings`] and [`CheckpointSettings`] changes a result.
 
 use crate::config::check;
 use crate::config::device::DeviceRequest;
@@ -19,6 +19,35 @@ pub struct RunSettings {
     /// Threads of the CPU kernels; absent = `OMP_NUM_THREADS`, else one per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+}
+
+/// What an evaluation computes on; all of it is part of the rounding, so results store what was chosen.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MachineSettings {
+    /// Where to compute. Auto: the same file runs on a laptop and on a GPU.
+    #[serde(default = "auto")]
+    pub device: DeviceRequest,
+    /// Dtype of weights, activations and caches; absent = f32 on the CPU, bf16 elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<ComputeDtype>,
+    /// Threads of the CPU kernels; absent = `OMP_NUM_THREADS`, else one per core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+/// What weights, activations and caches may be stored as.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ComputeDtype {
+    /// 32-bit float.
+    F32,
+    /// Brain float.
+    Bf16,
+    /// 64-bit float.
+    F64,
 }
 
 /// Which states are kept on disk.
@@ -62,6 +91,23 @@ impl Default for RunSettings {
             device,
             threads,
         }
+    }
+}
+
+impl Default for MachineSettings {
+    fn default() -> Self {
+        Self {
+            device: auto(),
+            dtype: None,
+            threads: None,
+        }
+    }
+}
+
+impl MachineSettings {
+    pub(super) fn check(&self) -> Result<(), Bad> {
+        self.threads
+            .map_or(Ok(()), |threads| check::len("run.threads", threads))
     }
 }
 

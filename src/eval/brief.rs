@@ -1,18 +1,20 @@
 //! The results in a few lines: one row per method, one column per length.
 
-use super::results::{Provenance, Results, TaskResult};
+use super::results::{Part, Results, TaskResult};
 use super::savers;
-use super::table::{Column, bytes_text, columns, width};
+use super::table::{Column, bytes_text, columns, remarks, width};
 
-/// For each task a heading and a row for every method, or group of masks of one size.
+/// For each task, model and chunk length a heading and a row for every method, or group of masks of one size.
 pub fn lines(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     let mut any_group = false;
-    for task in &results.tasks {
-        let columns = columns(&task.methods);
-        any_group |= columns.iter().any(|column| column.num_methods() > 1);
-        lines.extend(block(&results.provenance, task, &columns));
-        lines.extend(savers::line(&columns));
+    for part in &results.parts {
+        for task in &part.tasks {
+            let columns = columns(&task.methods);
+            any_group |= columns.iter().any(|column| column.num_methods() > 1);
+            lines.extend(block(results, part, task, &columns));
+            lines.extend(savers::line(&columns));
+        }
     }
     let several = if any_group {
         "; of several masks, the lowest and the highest"
@@ -20,17 +22,20 @@ pub fn lines(results: &Results) -> Vec<String> {
         ""
     };
     lines.push(format!("(low-high): 95 % interval over items{several}"));
-    let warnings = results.provenance.warnings.iter();
-    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    lines.extend(remarks(results));
     lines
 }
 
-fn block(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
-    let asked = &of.settings;
+fn block(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
+    let asked = &results.provenance.grid;
     let (metric, headline) = (task.task.metric, task.task.headline);
-    let per_length = asked.items_per_cell * asked.depths.len();
+    let per_length = asked.items_per_cell * asked.depths.len() * asked.seeds.len();
+    let chunk = match results.parts.len() {
+        1 => String::new(),
+        _ => format!(", chunk {}", of.chunk_len),
+    };
     let mut lines = vec![format!(
-        "{} on {}: {} in %, {}; {per_length} items a length; KV counted from the caches",
+        "{} on {}{chunk}: {} in %, {}; {per_length} items a length; KV counted from the caches",
         task.task.name,
         of.model.name,
         metric.title(),

@@ -1,9 +1,10 @@
 //! What can go wrong between a task and its results.
 
+use crate::checkpoint::identity::Change;
 use crate::data::error::DataError;
 use crate::data::mds::error::MdsError;
 use crate::fault::{Coded, Kind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why an evaluation was refused or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +54,6 @@ pub enum EvalError {
     /// Packed rows could not be read.
     #[error("cannot read the packed rows to hide needles in")]
     Rows(#[from] MdsError),
-    /// A setting that must be at least 1 is 0.
-    #[error("{setting} must be at least 1")]
-    Zero {
-        /// The setting.
-        setting: &'static str,
-    },
     /// A method needs something that was not given.
     #[error("{setting} needs {missing}")]
     Missing {
@@ -118,28 +113,60 @@ pub enum EvalError {
         #[source]
         source: std::io::Error,
     },
-    /// A result file could not be written.
-    #[error("cannot write {}", path.display())]
-    Write {
+    /// A file of the run folder could not be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was attempted.
+        action: &'static str,
         /// The file.
         path: PathBuf,
         /// The operating system's answer.
         #[source]
         source: std::io::Error,
     },
-    /// A result file is already there.
-    #[error("{} exists already", path.display())]
-    Exists {
+    /// A line of a file of predictions is none.
+    #[error("{}:{line}: not a prediction: {reason}", path.display())]
+    Line {
         /// The file.
         path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
     },
-    /// A result file that cannot be made.
-    #[error("cannot write the results to {}: {problem}", path.display())]
-    NoFile {
-        /// The file.
+    /// The run folder holds answers to another question.
+    #[error("`{}` holds another evaluation:{}", path.display(), list(changes))]
+    Changed {
+        /// The run folder.
         path: PathBuf,
-        /// Why not.
-        problem: &'static str,
+        /// Every setting that differs.
+        changes: Vec<Change>,
+    },
+    /// The run folder is no evaluation's.
+    #[error("`{}` is not the folder of an evaluation: {reason}", path.display())]
+    Foreign {
+        /// The run folder.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A signal asked to stop; every finished item is in the run folder.
+    #[error("interrupted; {num_done} of {num_items} items are finished")]
+    Interrupted {
+        /// Items finished.
+        num_done: usize,
+        /// Items of the run.
+        num_items: usize,
+    },
+    /// Some items have no answer.
+    #[error("{num_failed} of {num_items} items failed:{}", list(failures))]
+    Failed {
+        /// How many.
+        num_failed: usize,
+        /// Items of the run.
+        num_items: usize,
+        /// The first ones.
+        failures: Vec<String>,
     },
     /// A metric that cannot read what a right answer is.
     #[error("`{metric}` cannot score an answer whose gold is of the kind `{gold}`{}", if *has_tokens { "" } else { " and has no token ids" })]
@@ -159,7 +186,7 @@ pub enum EvalError {
         /// The method judged.
         method: String,
         /// The task.
-        task: &'static str,
+        task: String,
         /// The metric that the task is judged by.
         metric: &'static str,
         /// Which of its scores.
@@ -171,6 +198,27 @@ pub enum EvalError {
     },
 }
 
+impl EvalError {
+    /// Names the file of a failed operation.
+    pub(super) fn file(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// One line for each.
+fn list(parts: &[impl std::fmt::Display]) -> String {
+    let lines = parts.iter().map(|part| format!("\n  {part}"));
+    lines.collect()
+}
+
 impl Coded for EvalError {
     fn code(&self) -> &'static str {
         match self {
@@ -178,16 +226,22 @@ impl Coded for EvalError {
             Self::TooShort { .. } | Self::TooLong { .. } | Self::TooMany { .. } => "eval.lengths",
             Self::Data(error) => error.code(),
             Self::Rows(error) => error.code(),
-            Self::Zero { .. } => "eval.zero",
             Self::Missing { .. } => "eval.missing",
             Self::Streaming { .. } => "eval.streaming",
             Self::Method { .. } => "eval.method",
             Self::Mask { .. } => "mask.shape",
             Self::Footprint { .. } => "eval.footprint",
             Self::ReadMask { .. } => "mask.read",
-            Self::Write { .. } => "eval.write",
-            Self::Exists { .. } => "eval.exists",
-            Self::NoFile { .. } => "eval.no_file",
+            Self::File { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull => "io.no_space",
+                std::io::ErrorKind::QuotaExceeded => "io.quota",
+                _ => "io.error",
+            },
+            Self::Line { .. } => "eval.prediction",
+            Self::Changed { .. } => "run.config_changed",
+            Self::Foreign { .. } => "run.foreign_files",
+            Self::Interrupted { .. } => "eval.interrupted",
+            Self::Failed { .. } => "eval.failed",
             Self::Unread { .. } => "eval.metric",
             Self::Under { .. } => "eval.fail_under",
         }
@@ -198,8 +252,9 @@ impl Coded for EvalError {
             Self::Data(error) => error.kind(),
             Self::Rows(error) => error.kind(),
             Self::Footprint { .. } => Kind::Numerical,
-            Self::Write { .. } => Kind::Storage,
-            Self::Under { .. } => Kind::Answer,
+            Self::File { .. } => Kind::Storage,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::Under { .. } | Self::Failed { .. } => Kind::Answer,
             _ => Kind::Input,
         }
     }
@@ -210,8 +265,15 @@ impl Coded for EvalError {
             Self::TooMany { .. } => Some("use shorter --lengths, or another --task".into()),
             Self::TooLong { max, .. } => Some(format!("use --lengths up to {max}")),
             Self::Data(error) => error.hint(),
-            Self::Exists { .. } => Some("name another file with -o, or pass --force".into()),
-            Self::NoFile { .. } => Some("name a file in a folder that exists with -o".into()),
+            Self::Line { .. } => Some("remove that line: its item is run again".into()),
+            Self::Changed { .. } => {
+                Some("restore the settings, or choose another `--run-dir`".into())
+            }
+            Self::Foreign { .. } => Some("choose an empty or new folder as `--run-dir`".into()),
+            Self::Interrupted { .. } => Some("give the same command again to go on".into()),
+            Self::Failed { .. } => {
+                Some("give the same command again to run those items once more".into())
+            }
             Self::Rows(error) => error.hint(),
             Self::Missing { remedy, .. } | Self::NoHaystack { remedy, .. } => {
                 Some((*remedy).into())

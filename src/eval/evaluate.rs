@@ -1,14 +1,18 @@
 //! Runs every method on the same items and scores the answers.
+//!
+//! Items that the [`Ledger`] holds are not run again; the others are added to it one by one, also those that fail.
 
 use super::agreement;
 use super::answered::{Answered, Tokens};
-use super::error::EvalError;
 use super::item::Item;
+use super::item_result::{
+    Finish as Finished, ItemError, ItemResult, Key, KvCounts, SCHEMA, Timing, TokenCounts,
+};
+use super::ledger::Ledger;
 use super::method::Method;
 use super::metric::registry::{Metric, Scores};
 use super::reading::Reading;
-use super::results::{EvictionIdentity, ItemResult, KvCounts, MethodResult, Timing};
-use super::scoring::ScorePair;
+use super::results::{EvictionIdentity, MethodResult};
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
@@ -18,14 +22,21 @@ use crate::footprint::predict::Prediction;
 use crate::footprint::workload::{Convention, Workload};
 use crate::infer::decode::{Finish, Limits};
 use crate::infer::generate::{Engine, Generation};
+use crate::infer::policy::Policy;
 use crate::infer::policy::head_mask::inverse;
 use crate::model::llama::Llama;
 use std::sync::Arc;
 
 /// What is run.
 pub struct Evaluation<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// Name of the task.
+    pub task: &'a str,
     /// Prompts with answers, all of one task.
     pub items: &'a [Item],
+    /// Items that the settings name, in this run or another.
+    pub num_expected: usize,
     /// How answers are scored.
     pub metrics: Vec<Metric>,
     /// Where in an output the answer stands.
@@ -40,73 +51,177 @@ pub struct Evaluation<'a> {
     pub backend: Arc<dyn Backend>,
 }
 
-impl Evaluation<'_> {
-    /// Answers all items with every method; `on_item` hears the method and its finished items after each one.
-    ///
-    /// The model's kv heads are permuted for each mask and put back afterwards.
+/// A method at work: what it holds in the caches, and what it holds by formula.
+struct Work<'a> {
+    method: &'a Method,
+    engine: Engine<'a>,
+    policy: Box<dyn Policy>,
+    holdings: Holdings,
+}
+
+/// Follows an evaluation, and may end it.
+pub trait Observer {
+    /// An item is finished: `result` is in the ledger, and was before this run if `kept`.
     ///
     /// # Errors
-    /// [`EvalError::Footprint`] if caches and formula disagree; whatever the model cannot do.
+    /// What ends the evaluation here, such as a signal.
+    fn finished(&mut self, result: &ItemResult, kept: bool) -> Result<(), AnyFault>;
+}
+
+impl Evaluation<'_> {
+    /// Answers all items with every method.
+    ///
+    /// The model's kv heads are permuted for each mask and put back afterwards, also when it ends early.
+    ///
+    /// # Errors
+    /// What `observer` ends it with; [`EvalError::File`] if an answer cannot be written down. An item that fails is no
+    /// error here: its result says so.
     pub fn run(
         &self,
         llama: &mut Llama,
-        on_item: &mut dyn FnMut(&Method, usize),
+        ledger: &mut Ledger,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<MethodResult>, AnyFault> {
-        self.methods
-            .iter()
-            .map(|method| self.run_method(llama, method, on_item))
-            .collect()
+        let run = |method| self.run_method(llama, method, ledger, observer);
+        self.methods.iter().map(run).collect()
+    }
+
+    /// The keys of all items of all methods, in the order in which they are run.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let of = move |method| self.items.iter().map(move |item| self.key(method, item));
+        self.methods.iter().flat_map(of)
+    }
+
+    fn key(&self, method: &Method, item: &Item) -> Key {
+        Key {
+            model: self.model.to_owned(),
+            chunk_len: self.chunk_len,
+            task: self.task.to_owned(),
+            method: method.name.clone(),
+            id: item.id(),
+        }
     }
 
     fn run_method(
         &self,
         llama: &mut Llama,
         method: &Method,
-        on_item: &mut dyn FnMut(&Method, usize),
+        ledger: &mut Ledger,
+        observer: &mut dyn Observer,
     ) -> Result<MethodResult, AnyFault> {
         let (policy, order) = method.policy(llama);
         if let Some(order) = &order {
             llama.permute_kv_heads(order);
         }
-        let engine = Engine {
-            llama,
-            backend: Arc::clone(&self.backend),
-            chunk_len: self.chunk_len,
+        let work = Work {
+            method,
+            policy,
+            holdings: method.keeps.holdings(llama.config().shape.group_size()),
+            engine: Engine {
+                llama,
+                backend: Arc::clone(&self.backend),
+                chunk_len: self.chunk_len,
+            },
         };
-        let holdings = method.keeps.holdings(llama.config().shape.group_size());
-        let stop_tokens = llama.config().eos_ids.clone();
-        let answered = self.items.iter().enumerate().map(|(done, item)| {
-            let limits = Limits {
-                max_new_tokens: item.answer.len(),
-                stop_tokens: stop_tokens.clone(),
-            };
-            let generation = engine.generate(&*policy, &item.prompt, &limits)?;
-            let result = self.score(method, item, &holdings, &generation)?;
-            on_item(method, done + 1);
-            Ok(result)
-        });
-        let items: Result<Vec<ItemResult>, AnyFault> = answered.collect();
+        let results = self.answer_all(&work, ledger, observer);
         if let Some(order) = &order {
             llama.permute_kv_heads(&inverse(order));
         }
-        let items = items?;
+        let items = results?;
         Ok(MethodResult {
             kind: method.kind,
             name: method.name.clone(),
             retrieval_mask: method.mask().map(rows),
             eviction: EvictionIdentity::of(&method.keeps),
-            skipping: method.skipping(),
-            summary: summarise(&items),
+            skipping: method.skipping().map(|of| serde_json::json!(of)),
+            summary: summarise(&items, self.num_expected),
             items,
         })
     }
 
+    /// Answers every item that the ledger lacks.
+    fn answer_all(
+        &self,
+        work: &Work<'_>,
+        ledger: &mut Ledger,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ItemResult>, AnyFault> {
+        let mut results = Vec::with_capacity(self.items.len());
+        for item in self.items {
+            let kept = ledger.get(&self.key(work.method, item)).cloned();
+            let is_kept = kept.is_some();
+            let result = if let Some(result) = kept {
+                result
+            } else {
+                let result = self.answer(work, item);
+                ledger.push(result.clone())?;
+                result
+            };
+            observer.finished(&result, is_kept)?;
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    /// The result of one item, also where it has no answer.
+    fn answer(&self, work: &Work<'_>, item: &Item) -> ItemResult {
+        let limits = Limits {
+            max_new_tokens: item.answer.len(),
+            stop_tokens: work.engine.llama.config().eos_ids.clone(),
+        };
+        let blank = self.blank(work.method, item);
+        let answered = work
+            .engine
+            .generate(&*work.policy, &item.prompt, &limits)
+            .and_then(|generation| self.score(work, item, &generation, blank.clone()));
+        answered.unwrap_or_else(|fault| ItemResult {
+            error: Some(ItemError::from(&fault)),
+            ..blank
+        })
+    }
+
+    /// What is known of an item before it is answered.
+    fn blank(&self, method: &Method, item: &Item) -> ItemResult {
+        ItemResult {
+            schema: SCHEMA.to_owned(),
+            model: self.model.to_owned(),
+            chunk_len: self.chunk_len,
+            task: self.task.to_owned(),
+            method: method.name.clone(),
+            id: item.id(),
+            length_target: item.length,
+            depth_index: item.depth_index,
+            depth: item.depth,
+            needle_distance: item.needle_distance,
+            seed: item.seed,
+            mask: method.mask_name.clone(),
+            query_agnostic: false,
+            prompt_hash: prompt_hash(&item.prompt),
+            tokens: TokenCounts {
+                prompt: item.prompt.len(),
+                output: 0,
+            },
+            cue: item.cue.clone(),
+            output: String::new(),
+            parsed: String::new(),
+            output_ids: Vec::new(),
+            gold: item.gold.clone(),
+            gold_ids: item.answer.clone(),
+            finish: Finished::Error,
+            error: None,
+            scores: Scores::new(),
+            kv: None,
+            backend: self.backend.name().to_owned(),
+            timing: Timing::default(),
+        }
+    }
+
     fn score(
         &self,
-        method: &Method,
+        work: &Work<'_>,
         item: &Item,
-        holdings: &Holdings,
         generation: &Generation,
+        blank: ItemResult,
     ) -> Result<ItemResult, AnyFault> {
         let usage = &generation.usage;
         let (prompt_len, output_len) = (item.prompt.len(), generation.output.len());
@@ -115,35 +230,7 @@ impl Evaluation<'_> {
             kv_footprint: usage.kv_footprint(),
             kv_peak: usage.kv_peak(),
         };
-        let formula = agreement::check(&method.name, holdings, &workload, counted)?;
-        Ok(ItemResult {
-            length: item.length,
-            depth_index: item.depth_index,
-            index: item.index,
-            depth: item.depth,
-            needle_distance: item.needle_distance,
-            prompt_len: item.prompt.len(),
-            prompt_blake3: prompt_hash(&item.prompt),
-            answer: item.answer.clone(),
-            output: generation.output.clone(),
-            finish: generation.finish,
-            scores: self.scores(item, generation)?,
-            kv: KvCounts {
-                counted,
-                formula,
-                compute_share: usage.compute_share(),
-                peak_bytes: usage.peak_bytes(),
-                allocated_bytes: usage.peak_allocated_entries * usage.entry_bytes,
-                stored_bytes: usage.stored_entries * usage.entry_bytes,
-            },
-            timing: Timing {
-                prefill_ms: generation.prefill_ms,
-                decode_ms: generation.decode_ms,
-            },
-        })
-    }
-
-    fn scores(&self, item: &Item, generation: &Generation) -> Result<Scores<ScorePair>, EvalError> {
+        let formula = agreement::check(&work.method.name, &work.holdings, &workload, counted)?;
         let output = match (generation.finish, generation.output.split_last()) {
             (Finish::Stop, Some((_, before))) => before,
             _ => &generation.output,
@@ -152,7 +239,30 @@ impl Evaluation<'_> {
         let answer = &item.answer;
         let answered = Answered::new(&item.cue, &text, self.reading, &item.gold)
             .with_tokens(Tokens { output, answer });
-        answered.scores(&self.metrics)
+        Ok(ItemResult {
+            tokens: TokenCounts {
+                output: output_len,
+                ..blank.tokens
+            },
+            parsed: answered.parsed().to_owned(),
+            scores: answered.scores(&self.metrics)?,
+            output: text,
+            output_ids: output.to_vec(),
+            finish: generation.finish.into(),
+            kv: Some(KvCounts {
+                counted,
+                formula,
+                compute_share: usage.compute_share(),
+                peak_bytes: usage.peak_bytes(),
+                allocated_bytes: usage.peak_allocated_entries * usage.entry_bytes,
+                stored_bytes: usage.stored_entries * usage.entry_bytes,
+            }),
+            timing: Timing {
+                prefill_ms: generation.prefill_ms,
+                decode_ms: generation.decode_ms,
+            },
+            ..blank
+        })
     }
 }
 

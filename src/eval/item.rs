@@ -12,6 +12,8 @@ pub struct Item {
     pub depth_index: usize,
     /// Place within its cell.
     pub index: usize,
+    /// Seed of its random choices.
+    pub seed: u64,
     /// Where the needle really stands, as a share of the text around it.
     pub depth: f64,
     /// Tokens from the last one of what the answer is read from to the prompt's last one.
@@ -24,6 +26,14 @@ pub struct Item {
     pub cue: String,
     /// What a right answer is.
     pub gold: Gold,
+}
+
+impl Item {
+    /// Its name within its task, the same whichever other items are made.
+    pub fn id(&self) -> String {
+        let (length, depth) = (self.length, self.depth_index);
+        format!("{length}-{depth}-{}-s{}", self.index, self.seed)
+    }
 }
 
 /// What a task fills a place with.
@@ -50,6 +60,7 @@ impl Filling {
             length: place.length,
             depth_index: place.depth_index,
             index: place.index,
+            seed: place.seed,
             depth: self.depth,
             needle_distance: self.needle_distance,
             prompt: ids(&self.prompt),

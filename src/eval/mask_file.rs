@@ -2,6 +2,7 @@
 
 use super::error::EvalError;
 use super::method::Streaming;
+use super::names::names;
 use super::results::MaskIdentity;
 use crate::fault::AnyFault;
 use crate::mask::arch::ArchFacts;
@@ -11,7 +12,7 @@ use crate::mask::head_mask::HeadMask;
 use crate::mask::sidecar::fit::{Model, check_model, check_use};
 use crate::mask::sidecar::read;
 use crate::span::{Span, StreamingRule};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// A mask and how it is run.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub fn load(
         weights_sha256: Some(weights_sha256),
     };
     let paths: Vec<PathBuf> = paths.iter().map(|path| locate(path)).collect();
-    let names = names(&paths);
+    let names = names(&paths, 2);
     let each = paths.iter().zip(names);
     each.map(|(path, name)| load_one(path, name, &model, overrides))
         .collect()
@@ -116,28 +117,6 @@ fn locate(path: &Path) -> PathBuf {
     }
 }
 
-/// The end of each path that tells it from every other one: at least folder and file, and no more folders than that takes,
-/// as where files lay is nobody's business.
-fn names(paths: &[PathBuf]) -> Vec<String> {
-    let parts = |path: &PathBuf| -> Vec<String> {
-        let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let normal = whole.components().filter_map(|part| match part {
-            Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
-            _ => None,
-        });
-        normal.collect()
-    };
-    let parts: Vec<Vec<String>> = paths.iter().map(parts).collect();
-    let end = |of: &[String], len: usize| of[of.len().saturating_sub(len)..].join("/");
-    let name = |of: &Vec<String>| {
-        let others = || parts.iter().filter(|other| *other != of);
-        let tells = |len: &usize| others().all(|other| end(other, *len) != end(of, *len));
-        let len = (2..of.len()).find(tells).unwrap_or(of.len());
-        end(of, len)
-    };
-    parts.iter().map(name).collect()
-}
-
 fn identity(name: String, bytes: &[u8], mask: &HeadMask) -> MaskIdentity {
     MaskIdentity {
         name,
@@ -145,33 +124,5 @@ fn identity(name: String, bytes: &[u8], mask: &HeadMask) -> MaskIdentity {
         num_retrieval: mask.num_retrieval(),
         num_streaming: mask.num_streaming(),
         sparsity: mask.sparsity(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_hold_as_many_folders_as_tell_masks_apart() {
-        let of = |paths: &[&str]| {
-            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-            names(&paths)
-        };
-        assert_eq!(of(&["/nowhere/a/8-of-16/m"]), ["8-of-16/m"]);
-        let several = [
-            "/nowhere/a/masks/8-of-16/m",
-            "/nowhere/b/masks/8-of-16/m",
-            "/nowhere/b/masks/4-of-16/m",
-            "/nowhere/b/masks/4-of-16/m",
-        ];
-        let expected = [
-            "a/masks/8-of-16/m",
-            "b/masks/8-of-16/m",
-            "4-of-16/m",
-            "4-of-16/m",
-        ];
-        assert_eq!(of(&several), expected);
-        assert_eq!(of(&["/m", "/nowhere/m"]), ["m", "nowhere/m"]);
     }
 }

@@ -33,7 +33,9 @@ impl std::fmt::Display for Streaming {
 }
 
 /// Methods of one kind share a column in tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MethodKind {
     /// Every head keeps everything.
@@ -75,6 +77,8 @@ pub struct Method {
     /// Unique name: the kind, numbered where there are several; random masks of several sizes have theirs in it,
     /// methods that evict or skip their settings.
     pub name: String,
+    /// Name of the mask file it stands for; nothing for other methods and random masks.
+    pub mask_name: Option<String>,
     /// What it keeps.
     pub keeps: Keeps,
 }
@@ -135,6 +139,7 @@ impl Method {
         Self {
             kind: MethodKind::Full,
             name: MethodKind::Full.name().into(),
+            mask_name: None,
             keeps: Keeps::All,
         }
     }
@@ -149,6 +154,7 @@ impl Method {
         Self {
             kind,
             name,
+            mask_name: None,
             keeps: Keeps::Mask(mask, streaming),
         }
     }

@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 pub struct MethodPlan {
     /// The masks under test.
     pub masks: Vec<HeadMask>,
+    /// Names of their files, in the same order; none in tests.
+    pub mask_names: Vec<String>,
     /// Random masks of each size among them.
     pub num_random: usize,
-    /// Whether to run all heads streaming.
-    pub all_streaming: bool,
     /// How streaming heads stream.
     pub streaming: Option<Streaming>,
     /// Further methods asked for.
@@ -43,10 +43,13 @@ impl MethodPlan {
                 _ => format!("{}-{}", kind.name(), index + 1),
             };
             let streaming = self.streaming("--mask")?;
-            methods.push(Method::masked(kind, name, mask.clone(), streaming));
+            methods.push(Method {
+                mask_name: self.mask_names.get(index).cloned(),
+                ..Method::masked(kind, name, mask.clone(), streaming)
+            });
         }
         methods.extend(self.random(shape)?);
-        if self.all_streaming || self.asked.contains(&MethodSpec::AllStreaming) {
+        if self.asked.contains(&MethodSpec::AllStreaming) {
             methods.push(self.all_streaming(shape)?);
         }
         for spec in &self.asked {
@@ -104,6 +107,7 @@ impl MethodPlan {
         Ok(Some(Method {
             kind,
             name: spec.to_string(),
+            mask_name: None,
             keeps,
         }))
     }
@@ -187,12 +191,12 @@ mod tests {
         MethodPlan {
             masks: HeadMask::new(4, 4, flags).into_iter().collect(),
             num_random: 5,
-            all_streaming: true,
             streaming: Some(Streaming {
                 span: Span::new(2, 4, 1).unwrap(),
                 rule: StreamingRule::Sliding,
             }),
-            asked: Vec::new(),
+            mask_names: Vec::new(),
+            asked: vec![MethodSpec::AllStreaming],
             seed: 1,
         }
     }
@@ -270,7 +274,6 @@ mod tests {
     fn asking(words: &[&str], num_retrieval: usize) -> MethodPlan {
         MethodPlan {
             num_random: 0,
-            all_streaming: false,
             asked: words.iter().map(|word| word.parse().unwrap()).collect(),
             ..plan(num_retrieval)
         }

@@ -1,14 +1,16 @@
 //! Tasks, metrics and results: what a mask costs in answers and saves in memory.
 //!
-//! [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`] names what is compared, [`evaluate`]
-//! runs every method on the same items, [`metric`] compares the answers with each [`gold`], [`results`] is what is written down, [`table`] what is
-//! shown. Start reading at [`evaluate`].
+//! [`request`] is what was asked for. [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`]
+//! names what is compared, [`evaluate`] runs every method on the same items, [`metric`] compares the answers with each
+//! [`gold`]. [`run_folder`] keeps every answer ([`item_result`]) through kills; [`results`] is what they add up to, [`table`]
+//! what is shown. Start reading at [`evaluate`].
 //!
 //! **Invariant:** items depend on the seed, task, length, depth and index alone, so every method sees the same ones.
 
 mod agreement;
 pub mod answered;
 pub mod brief;
+pub mod categories;
 pub mod ceiling;
 pub mod choice;
 pub mod document;
@@ -19,15 +21,20 @@ pub mod gold;
 mod goldens;
 pub mod haystack;
 pub mod item;
+pub mod item_result;
+pub mod ledger;
 pub mod mask_file;
 pub mod material;
 pub mod method;
 pub mod method_plan;
 pub mod method_spec;
 pub mod metric;
+pub mod names;
 pub mod plan;
 pub mod reading;
+pub mod request;
 pub mod results;
+pub mod run_folder;
 mod savers;
 mod skip_words;
 pub mod scoring;

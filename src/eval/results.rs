@@ -1,83 +1,121 @@
-//! What an evaluation writes down: `prulong.eval/3`.
+//! What an evaluation found, without its single answers: `results.json`, schema `prulong.results/1`.
+//!
+//! Plain values that can be read back. The answers themselves are lines of `predictions.jsonl`.
 //!
 //! **Invariant:** the same settings give the same bytes, but for the `timing` objects.
 
-use super::error::EvalError;
+use super::categories::CategoryResult;
 use super::haystack::HaystackIdentity;
+use super::item_result::{ItemError, ItemResult};
 use super::method::{Keeps, MethodKind, Streaming};
-use super::metric::registry::Scores;
-use super::scoring::ScorePair;
+use super::metric::registry::Metric;
+use super::scoring::Scoring;
 use super::summary::Summary;
-use super::task::Card;
-use crate::footprint::predict::Prediction;
-use crate::infer::decode::Finish;
+use super::task::{Card, Category};
 use crate::infer::policy::evicting::{EvictionMethod, Selection};
-use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::snapkv::Smoothing;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use crate::span::StreamingRule;
 
 /// Name and version of the format.
-pub const SCHEMA: &str = "prulong.eval/3";
+pub const SCHEMA: &str = "prulong.results/1";
+
+/// Name of the file inside a run folder.
+pub const FILE_NAME: &str = "results.json";
 
 /// Everything about one evaluation.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Results {
     /// [`SCHEMA`].
-    pub schema: &'static str,
+    pub schema: String,
     /// Where the numbers come from.
     pub provenance: Provenance,
-    /// One entry per task, in the order asked for.
-    pub tasks: Vec<TaskResult>,
-}
-
-/// Every method on one task.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct TaskResult {
-    /// The task.
-    pub task: Card,
-    /// One entry per method, full attention first.
-    pub methods: Vec<MethodResult>,
-}
-
-/// Everything needed to run the same evaluation again.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Provenance {
-    /// Version of this program.
-    pub version: &'static str,
-    /// What was asked.
-    pub settings: Settings,
-    /// Sink, window and rule of streaming heads; nothing if no method streams.
-    pub streaming: Option<Streaming>,
-    /// The model.
-    pub model: ModelIdentity,
-    /// The masks under test, in the order of their methods.
-    pub masks: Vec<MaskIdentity>,
-    /// The text that hides the needles; nothing if no task needs one.
-    pub haystack: Option<HaystackIdentity>,
-    /// What computed it.
-    pub machine: MachineIdentity,
+    /// One entry per model and chunk length, in the order in which they ran.
+    pub parts: Vec<Part>,
+    /// Items without an answer.
+    pub failures: Vec<Failure>,
     /// What the reader should know before trusting the numbers.
     pub warnings: Vec<String>,
 }
 
-/// What was asked.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Settings {
-    /// Names every random choice.
-    pub seed: u64,
+/// Everything needed to run the same evaluation again, besides what its parts say.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Provenance {
+    /// Version of this program.
+    pub version: String,
+    /// Commit it was built from, where the build knew one.
+    pub commit: Option<String>,
+    /// The words of the command.
+    pub command: Vec<String>,
+    /// Every setting, as in the run folder's `config.toml`.
+    pub config: serde_json::Value,
+    /// The places of the items.
+    pub grid: Grid,
+    /// The text that hides the needles; nothing if no task needs one.
+    pub haystack: Option<HaystackIdentity>,
+    /// What computed it.
+    pub machine: MachineIdentity,
+}
+
+/// Which items each task has: one for every combination.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Grid {
+    /// Each names all random choices of its items.
+    pub seeds: Vec<u64>,
     /// Prompt and answer together, in tokens.
     pub lengths: Vec<usize>,
     /// Places of the depth grid, in [0, 1].
     pub depths: Vec<f64>,
-    /// Items per length and depth.
+    /// Items per seed, length and depth.
     pub items_per_cell: usize,
+}
+
+/// One model with one chunk length.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// The model.
+    pub model: ModelIdentity,
+    /// The masks under test, in the order of their methods.
+    pub masks: Vec<MaskIdentity>,
+    /// How streaming heads stream; nothing if no method has any.
+    pub streaming: Option<StreamingIdentity>,
     /// Tokens per prefill chunk.
     pub chunk_len: usize,
+    /// One entry per task, in the order asked for.
+    pub tasks: Vec<TaskResult>,
+    /// Means over the tasks of each category, by method.
+    pub categories: Vec<CategoryResult>,
+}
+
+/// Every method on one task.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct TaskResult {
+    /// The task.
+    pub task: TaskInfo,
+    /// One entry per method, full attention first.
+    pub methods: Vec<MethodResult>,
+}
+
+/// What a task is.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TaskInfo {
+    /// Its name.
+    pub name: String,
+    /// What it asks.
+    pub about: String,
+    /// What it measures.
+    pub category: Category,
+    /// The score it is judged by.
+    pub metric: Metric,
+    /// Other scores that are reported.
+    pub also: Vec<Metric>,
+    /// Which of the scores of every metric it is judged by.
+    pub headline: Scoring,
+    /// Expected score of a guess, in [0, 1].
+    pub chance: f64,
 }
 
 /// What computed the numbers.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MachineIdentity {
     /// Version of libtorch.
     pub libtorch: String,
@@ -86,15 +124,15 @@ pub struct MachineIdentity {
     /// Device computed on.
     pub device: String,
     /// Attention kernel.
-    pub backend: &'static str,
+    pub backend: String,
     /// Threads of one operator: part of the rounding.
     pub num_threads: usize,
 }
 
 /// Which model was evaluated.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModelIdentity {
-    /// Name of the folder, without its path.
+    /// Name of the folder; with more of its path only where that takes it to tell it from the other models.
     pub name: String,
     /// SHA-256 of the seven facts that make tensors fit.
     pub arch_sha256: String,
@@ -105,7 +143,7 @@ pub struct ModelIdentity {
 }
 
 /// Which mask was evaluated.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MaskIdentity {
     /// Folder and name of the file; more folders only where that takes them to tell it from the other masks.
     pub name: String,
@@ -119,8 +157,19 @@ pub struct MaskIdentity {
     pub sparsity: f64,
 }
 
-/// One method on all items.
-#[derive(Debug, Clone, serde::Serialize)]
+/// How streaming heads streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StreamingIdentity {
+    /// What a streaming head saw of a chunk.
+    pub rule: StreamingRule,
+    /// Leading tokens it always saw.
+    pub sink_len: usize,
+    /// Most recent tokens it saw, the query's own included.
+    pub window_len: usize,
+}
+
+/// One method on all items of a task.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct MethodResult {
     /// Its kind.
     pub kind: MethodKind,
@@ -131,18 +180,19 @@ pub struct MethodResult {
     /// The method and its settings, where tokens are ranked and evicted.
     pub eviction: Option<EvictionIdentity>,
     /// The method and its settings, where queries of the prompt attend to a part of what is kept.
-    pub skipping: Option<SkippingMethod>,
+    pub skipping: Option<serde_json::Value>,
     /// Means.
     pub summary: Summary,
-    /// Every item.
+    /// Every answer: not written here.
+    #[serde(skip)]
     pub items: Vec<ItemResult>,
 }
 
 /// How tokens were ranked and evicted.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EvictionIdentity {
     /// The method's name.
-    pub method: &'static str,
+    pub method: String,
     /// Share of a chunk's entries evicted.
     pub token_sparsity: f64,
     /// Trailing tokens of each call that are kept and observe.
@@ -155,6 +205,23 @@ pub struct EvictionIdentity {
     pub smoothing: Option<Smoothing>,
     /// What names the draw of random tokens.
     pub seed: Option<u64>,
+}
+
+/// An item without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Failure {
+    /// Name of the model.
+    pub model: String,
+    /// Tokens per prefill chunk.
+    pub chunk_len: usize,
+    /// Name of the task.
+    pub task: String,
+    /// Name of the method.
+    pub method: String,
+    /// The item within its task.
+    pub id: String,
+    /// Why.
+    pub error: ItemError,
 }
 
 impl EvictionIdentity {
@@ -172,7 +239,7 @@ impl EvictionIdentity {
             EvictionMethod::RandomTokens { seed } => (None, Some(seed)),
         };
         Some(Self {
-            method: method.name(),
+            method: method.name().to_owned(),
             token_sparsity: settings.sparsity.value(),
             observation_len: settings.observation_len,
             patch: settings.patch,
@@ -183,61 +250,64 @@ impl EvictionIdentity {
     }
 }
 
-/// One answer.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct ItemResult {
-    /// Length asked for, in tokens.
-    pub length: usize,
-    /// Place in the depth grid.
-    pub depth_index: usize,
-    /// Place within the cell.
-    pub index: usize,
-    /// Where the needle really stands, in [0, 1].
-    pub depth: f64,
-    /// Tokens from the last one of what the answer is read from to the prompt's last one.
-    pub needle_distance: usize,
-    /// Prompt tokens.
-    pub prompt_len: usize,
-    /// blake3 of the prompt's token ids, 8 bytes each, little-endian.
-    pub prompt_blake3: String,
-    /// Right answer, token ids.
-    pub answer: Vec<i64>,
-    /// Answer given, token ids.
-    pub output: Vec<i64>,
-    /// Why decoding ended.
-    pub finish: Finish,
-    /// Both scores by every metric of the task, each in [0, 1].
-    pub scores: Scores<ScorePair>,
-    /// Keys and values.
-    pub kv: KvCounts,
-    /// Wall times.
-    pub timing: Timing,
+impl From<&Card> for TaskInfo {
+    fn from(card: &Card) -> Self {
+        Self {
+            name: card.name.to_owned(),
+            about: card.about.to_owned(),
+            category: card.category,
+            metric: card.metric,
+            also: card.also.to_vec(),
+            headline: card.headline,
+            chance: card.chance,
+        }
+    }
 }
 
-/// What an answer cost in keys and values.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct KvCounts {
-    /// Counted from the caches.
-    pub counted: Prediction,
-    /// What the closed formula says.
-    pub formula: Prediction,
-    /// Attended (query, key) pairs as a share of all causal ones.
-    pub compute_share: f64,
-    /// Entries held at the peak, in bytes.
-    pub peak_bytes: u64,
-    /// Memory of the caches at its largest, in bytes.
-    pub allocated_bytes: u64,
-    /// Entries kept at the end, in bytes.
-    pub stored_bytes: u64,
+impl TaskInfo {
+    /// Every score that is reported, the one it is judged by first.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric> {
+        std::iter::once(self.metric).chain(self.also.iter().copied())
+    }
 }
 
-/// Wall times of one answer, or their means.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Timing {
-    /// Prompt pass.
-    pub prefill_ms: f64,
-    /// Decoding, all tokens.
-    pub decode_ms: f64,
+impl From<Streaming> for StreamingIdentity {
+    fn from(streaming: Streaming) -> Self {
+        Self {
+            rule: streaming.rule,
+            sink_len: streaming.span.sink_len(),
+            window_len: streaming.span.window_len(),
+        }
+    }
+}
+
+impl std::fmt::Display for StreamingIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (rule, sink, window) = (self.rule.name(), self.sink_len, self.window_len);
+        write!(f, "{rule} with sink {sink} and window {window}")
+    }
+}
+
+impl Grid {
+    /// Items of one task.
+    pub fn num_items(&self) -> usize {
+        self.seeds.len() * self.lengths.len() * self.depths.len() * self.items_per_cell
+    }
+}
+
+impl Failure {
+    /// The failure of `result`; nothing if it has an answer.
+    pub fn of(result: &ItemResult) -> Option<Self> {
+        let error = result.error.clone()?;
+        Some(Self {
+            model: result.model.clone(),
+            chunk_len: result.chunk_len,
+            task: result.task.clone(),
+            method: result.method.clone(),
+            id: result.id.clone(),
+            error,
+        })
+    }
 }
 
 impl MethodResult {
@@ -259,32 +329,5 @@ impl TaskResult {
             let here = cell.length == length && cell.depth_index == depth_index;
             here && cell.min_needle_distance < window_len
         })
-    }
-}
-
-impl Results {
-    /// Writes indented JSON to `path`, replacing the file at once or not at all.
-    ///
-    /// # Errors
-    /// [`EvalError::Write`] with the path.
-    pub fn write(&self, path: &Path) -> Result<(), EvalError> {
-        let failed = |source| EvalError::Write {
-            path: path.to_path_buf(),
-            source,
-        };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // Temporary files are private by default; this one gets what the umask leaves.
-        let mode = std::fs::Permissions::from_mode(0o666);
-        let mut file = tempfile::Builder::new()
-            .permissions(mode)
-            .tempfile_in(folder)
-            .map_err(failed)?;
-        serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(error.into()))?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! Means over items: of a method, and of each length and depth.
+//! Means over items: of a method, of each length, and of each length and depth. Items without an answer are counted, and part
+//! of no mean.
 
+use super::item_result::{ItemResult, KvCounts};
 use super::metric::registry::{Metric, Scores};
-use super::results::ItemResult;
 use super::scoring::{Pair, ScorePair, Scoring};
 use crate::footprint::predict::Prediction;
 use crate::random;
@@ -11,12 +12,22 @@ use std::collections::BTreeMap;
 const NUM_RESAMPLES: usize = 1000;
 
 /// Means of one method.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
-    /// Items.
+    /// Items with an answer.
     pub num_items: usize,
+    /// Items that the settings name.
+    pub num_expected: usize,
+    /// Items that failed.
+    pub num_failed: usize,
     /// Means of both scores by each metric of the task, with their intervals.
     pub scores: Scores<Pair<Score>>,
+    /// Mean true tokens of a prompt.
+    pub mean_prompt_len: f64,
+    /// Mean tokens of an output.
+    pub mean_output_len: f64,
+    /// Means of each length.
+    pub lengths: Vec<LengthMean>,
     /// Means of each length and depth, in that order.
     pub cells: Vec<Cell>,
     /// Mean footprint and peak counted from the caches.
@@ -34,7 +45,7 @@ pub struct Summary {
 }
 
 /// Mean wall times.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MeanTiming {
     /// Prompt pass of one item.
     pub prefill_ms: f64,
@@ -43,7 +54,7 @@ pub struct MeanTiming {
 }
 
 /// A mean and its 95 % bootstrap interval.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Score {
     /// The mean.
     pub mean: f64,
@@ -53,8 +64,23 @@ pub struct Score {
     pub high: f64,
 }
 
+/// Means of one length.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LengthMean {
+    /// Length asked for, in tokens.
+    pub length: usize,
+    /// Items with an answer.
+    pub num_items: usize,
+    /// Mean true tokens of a prompt.
+    pub mean_prompt_len: f64,
+    /// Means of both scores by each metric of the task, with their intervals.
+    pub scores: Scores<Pair<Score>>,
+    /// Mean footprint and peak counted from the caches.
+    pub kv_counted: Prediction,
+}
+
 /// Means of one length and depth.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Cell {
     /// Length asked for, in tokens.
     pub length: usize,
@@ -74,48 +100,82 @@ impl Summary {
         self.scores.get(&metric).map(|score| *score.of(scoring))
     }
 
-    /// Mean score by `metric` of the items of `length`, whose cells hold equally many; nothing if there are none.
+    /// Whether every item that the settings name has an answer.
+    pub fn is_complete(&self) -> bool {
+        self.num_items == self.num_expected
+    }
+
+    /// Mean score by `metric` of the items of `length`; nothing if there are none.
     pub fn at_length(&self, metric: Metric, scoring: Scoring, length: usize) -> Option<f64> {
-        let cells = self.cells.iter().filter(|cell| cell.length == length);
-        let scores: Vec<f64> = cells
-            .filter_map(|cell| Some(*cell.scores.get(&metric)?.of(scoring)))
-            .collect();
-        (!scores.is_empty()).then(|| mean(scores.into_iter()))
+        let found = self.lengths.iter().find(|of| of.length == length)?;
+        Some(found.scores.get(&metric)?.of(scoring).mean)
     }
 }
 
-/// Averages `items`, all of one method.
-pub fn summarise(items: &[ItemResult]) -> Summary {
-    let all: Vec<&ItemResult> = items.iter().collect();
-    let kv = |pick: fn(&ItemResult) -> Prediction| Prediction {
-        kv_footprint: mean_of(&all, |item| pick(item).kv_footprint),
-        kv_peak: mean_of(&all, |item| pick(item).kv_peak),
-    };
-    let largest = |pick: fn(&ItemResult) -> u64| items.iter().map(pick).max().unwrap_or(0);
+/// Averages `items`, all of one method and `num_expected` when it is through.
+pub fn summarise(items: &[ItemResult], num_expected: usize) -> Summary {
+    let all: Vec<&ItemResult> = items.iter().filter(|item| item.error.is_none()).collect();
+    let kv: Vec<KvCounts> = all.iter().filter_map(|item| item.kv).collect();
+    let largest = |pick: fn(&KvCounts) -> u64| kv.iter().map(pick).max().unwrap_or(0);
     Summary {
-        num_items: items.len(),
+        num_items: all.len(),
+        num_expected,
+        num_failed: items.len() - all.len(),
         scores: by_metric(&all, score),
-        cells: cells(items),
-        kv_counted: kv(|item| item.kv.counted),
-        kv_formula: kv(|item| item.kv.formula),
-        compute_share: mean_of(&all, |item| item.kv.compute_share),
-        kv_peak_bytes: largest(|item| item.kv.peak_bytes),
-        kv_allocated_bytes: largest(|item| item.kv.allocated_bytes),
+        mean_prompt_len: mean_of(&all, |item| count(item.tokens.prompt)),
+        mean_output_len: mean_of(&all, |item| count(item.tokens.output)),
+        lengths: lengths(&all),
+        cells: cells(&all),
+        kv_counted: mean_kv(&kv, |kv| kv.counted),
+        kv_formula: mean_kv(&kv, |kv| kv.formula),
+        compute_share: mean(kv.iter().map(|kv| kv.compute_share)),
+        kv_peak_bytes: largest(|kv| kv.peak_bytes),
+        kv_allocated_bytes: largest(|kv| kv.allocated_bytes),
         timing: MeanTiming {
             prefill_ms: mean_of(&all, |item| item.timing.prefill_ms),
             decode_ms_per_token: mean_of(&all, |item| {
-                item.timing.decode_ms / count(item.output.len().max(1))
+                item.timing.decode_ms / count(item.tokens.output.max(1))
             }),
         },
     }
 }
 
-fn cells(items: &[ItemResult]) -> Vec<Cell> {
-    let mut groups: BTreeMap<(usize, usize), Vec<&ItemResult>> = BTreeMap::new();
-    for item in items {
-        let cell = (item.length, item.depth_index);
-        groups.entry(cell).or_default().push(item);
+fn mean_kv(kv: &[KvCounts], pick: fn(&KvCounts) -> Prediction) -> Prediction {
+    Prediction {
+        kv_footprint: mean(kv.iter().map(|kv| pick(kv).kv_footprint)),
+        kv_peak: mean(kv.iter().map(|kv| pick(kv).kv_peak)),
     }
+}
+
+fn lengths(items: &[&ItemResult]) -> Vec<LengthMean> {
+    let groups = groups(items, |item| item.length_target);
+    let of_length = |(length, items): (usize, Vec<&ItemResult>)| {
+        let kv: Vec<KvCounts> = items.iter().filter_map(|item| item.kv).collect();
+        LengthMean {
+            length,
+            num_items: items.len(),
+            mean_prompt_len: mean_of(&items, |item| count(item.tokens.prompt)),
+            scores: by_metric(&items, score),
+            kv_counted: mean_kv(&kv, |kv| kv.counted),
+        }
+    };
+    groups.into_iter().map(of_length).collect()
+}
+
+/// Items with the same key, by key.
+fn groups<'a, K: Ord>(
+    items: &[&'a ItemResult],
+    key: impl Fn(&ItemResult) -> K,
+) -> BTreeMap<K, Vec<&'a ItemResult>> {
+    let mut groups: BTreeMap<K, Vec<&ItemResult>> = BTreeMap::new();
+    for item in items {
+        groups.entry(key(item)).or_default().push(item);
+    }
+    groups
+}
+
+fn cells(items: &[&ItemResult]) -> Vec<Cell> {
+    let groups = groups(items, |item| (item.length_target, item.depth_index));
     let cell = |((length, depth_index), items): ((usize, usize), Vec<&ItemResult>)| Cell {
         length,
         depth_index,

@@ -2,11 +2,10 @@
 
 use super::method::MethodKind;
 use super::metric::registry::Metric;
-use super::results::{MaskIdentity, MethodResult, Provenance, Results, TaskResult};
+use super::results::{MaskIdentity, MethodResult, Part, Results, TaskInfo, TaskResult};
 use super::savers;
 use super::scoring::Scoring;
 use super::summary::{Cell, Score, mean};
-use super::task::Card;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,19 +16,38 @@ pub(super) struct Column<'a> {
     methods: Vec<&'a MethodResult>,
 }
 
-/// Every line of the report: one block per task.
+/// Every line of the report: for each model and chunk length, one block per task.
 pub fn lines(results: &Results) -> Vec<String> {
-    let mut lines = heading(results);
-    for task in &results.tasks {
-        let columns = columns(&task.methods);
-        lines.push(String::new());
-        lines.extend(scores(&results.provenance, task, &columns));
-        lines.push(String::new());
-        lines.extend(memory(&columns));
-        lines.extend(savers::line(&columns));
+    let mut lines = Vec::new();
+    for part in &results.parts {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(heading(results, part));
+        for task in &part.tasks {
+            let columns = columns(&task.methods);
+            lines.push(String::new());
+            lines.extend(scores(results, part, task, &columns));
+            lines.push(String::new());
+            lines.extend(memory(&columns));
+            lines.extend(savers::line(&columns));
+        }
     }
-    for warning in &results.provenance.warnings {
-        lines.push(format!("warning: {warning}"));
+    lines.extend(remarks(results));
+    lines
+}
+
+/// What the reader should know: warnings, and items without an answer.
+pub(super) fn remarks(results: &Results) -> Vec<String> {
+    let warnings = results.warnings.iter();
+    let mut lines: Vec<String> = warnings
+        .map(|warning| format!("warning: {warning}"))
+        .collect();
+    if !results.failures.is_empty() {
+        let num_failed = results.failures.len();
+        lines.push(format!(
+            "warning: {num_failed} items failed and are part of no mean"
+        ));
     }
     lines
 }
@@ -69,9 +87,10 @@ pub(super) fn width(columns: &[Column<'_>], least: usize) -> usize {
     widths.fold(least, usize::max)
 }
 
-fn heading(results: &Results) -> Vec<String> {
-    let of = &results.provenance;
-    let asked = &of.settings;
+fn heading(results: &Results, of: &Part) -> Vec<String> {
+    let machine = &results.provenance.machine;
+    let grid = &results.provenance.grid;
+    let seeds: Vec<String> = grid.seeds.iter().map(u64::to_string).collect();
     let streaming = of
         .streaming
         .map_or(String::new(), |streaming| format!(", {streaming}"));
@@ -84,22 +103,22 @@ fn heading(results: &Results) -> Vec<String> {
         .into_iter()
         .map(|(Reverse(kept), all)| format!(", mask {kept} of {all} retrieval heads"));
     let masks = masks.collect::<Vec<_>>().concat();
-    let names: Vec<&str> = results.tasks.iter().map(|of| of.task.name).collect();
+    let names: Vec<&str> = of.tasks.iter().map(|of| of.task.name.as_str()).collect();
     vec![
         format!("{} on {}{masks}", names.join(", "), of.model.name),
         format!(
             "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
-            asked.items_per_cell,
-            asked.chunk_len,
-            of.machine.dtype,
-            of.machine.device,
-            of.machine.backend,
-            asked.seed
+            grid.items_per_cell * grid.seeds.len(),
+            of.chunk_len,
+            machine.dtype,
+            machine.device,
+            machine.backend,
+            seeds.join(", ")
         ),
     ]
 }
 
-fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
+fn scores(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let card = &task.task;
     let titles: Vec<&str> = card.metrics().map(Metric::title).collect();
     let width = width(columns, 22);
@@ -113,10 +132,11 @@ fn scores(of: &Provenance, task: &TaskResult, columns: &[Column<'_>]) -> Vec<Str
         ),
         row("length", "depth ", width, columns.iter().map(Column::title)),
     ];
-    let window_len = of.streaming.map_or(0, |of| of.span.window_len());
+    let window_len = of.streaming.map_or(0, |of| of.window_len);
     let mut any_near = false;
-    let depths = &of.settings.depths;
-    for &length in &of.settings.lengths {
+    let grid = &results.provenance.grid;
+    let depths = &grid.depths;
+    for &length in &grid.lengths {
         for (depth_index, depth) in depths.iter().enumerate() {
             let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
             let cells = columns.iter().map(|column| column.scores(card, at));
@@ -234,7 +254,7 @@ impl Column<'_> {
         mean(scores.into_iter())
     }
 
-    fn scores(&self, card: &Card, at: impl Fn(&Cell) -> bool) -> String {
+    fn scores(&self, card: &TaskInfo, at: impl Fn(&Cell) -> bool) -> String {
         let cells: Vec<&Cell> = self
             .methods
             .iter()

@@ -1,9 +1,11 @@
 //! Items and whole evaluations, with the tiny model's tokenizer and random weights.
 
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, Observer};
 use super::haystack::Haystack;
 use super::haystack::documents::HeldOutDocuments;
 use super::item::Item;
+use super::item_result::{ItemResult, Key};
+use super::ledger::Ledger;
 use super::material::Material;
 use super::method::{MethodKind, Streaming};
 use super::method_plan::MethodPlan;
@@ -17,7 +19,7 @@ use crate::attention::testing::normal;
 use crate::data::source::Source;
 use crate::data::source::text::{Text, TextSettings};
 use crate::data::tokenizer::Tokenizer;
-use crate::fault::Coded;
+use crate::fault::{AnyFault, Coded};
 use crate::mask::head_mask::HeadMask;
 use crate::model::config::ModelConfig;
 use crate::model::llama::Llama;
@@ -125,18 +127,25 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
             .into_iter()
             .collect(),
         num_random: 2,
-        all_streaming: true,
+        mask_names: vec!["mask/head_mask.safetensors".to_owned()],
         streaming: Some(Streaming {
             span: Span::new(4, 16, 1).unwrap(),
             rule,
         }),
-        asked: ASKED.map(|word| word.parse().unwrap()).to_vec(),
+        asked: [&["all-streaming"], &ASKED[..]]
+            .concat()
+            .iter()
+            .map(|word| word.parse().unwrap())
+            .collect(),
         seed: 0,
     };
     let methods = plan.methods(&llama.config().shape).unwrap();
     let tokenizer = tokenizer();
     let evaluation = Evaluation {
+        model: "model",
+        task: "recall",
         items,
+        num_expected: items.len(),
         metrics: vec![Metric::ExactTokens, Metric::ExactMatch],
         reading: Reading::FIRST_LINE,
         tokenizer: &tokenizer,
@@ -144,10 +153,25 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
         chunk_len: 32,
         backend: Arc::new(CpuFlash),
     };
-    let mut heard = 0;
-    let results = evaluation.run(llama, &mut |_, _| heard += 1).unwrap();
-    assert_eq!(heard, methods.len() * items.len());
+    let mut heard = Heard(0);
+    let mut ledger = Ledger::in_memory();
+    let results = evaluation.run(llama, &mut ledger, &mut heard).unwrap();
+    assert_eq!(heard.0, methods.len() * items.len());
+    let keys: Vec<Key> = evaluation.keys().collect();
+    assert_eq!((ledger.len(), keys.len()), (heard.0, heard.0));
+    assert!(keys.iter().all(|key| ledger.get(key).is_some()));
     results
+}
+
+/// Counts what it hears of.
+struct Heard(usize);
+
+impl Observer for Heard {
+    fn finished(&mut self, result: &ItemResult, kept: bool) -> Result<(), AnyFault> {
+        assert!(!kept && result.error.is_none(), "{result:?}");
+        self.0 += 1;
+        Ok(())
+    }
 }
 
 #[test]
@@ -177,7 +201,9 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         for result in &results {
             assert_eq!((result.items.len(), result.summary.cells.len()), (3, 3));
             for item in &result.items {
-                assert!(!item.output.is_empty());
+                assert!(item.tokens.output > 0);
+                let is_mask = result.kind == MethodKind::Mask;
+                assert_eq!(item.mask.is_some(), is_mask);
                 let metrics: Vec<Metric> = item.scores.keys().copied().collect();
                 assert_eq!(metrics, [Metric::ExactMatch, Metric::ExactTokens]);
             }
@@ -192,7 +218,7 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         let again = evaluate(&mut llama, rule, &items);
         let outputs = |results: &[MethodResult]| -> Vec<Vec<i64>> {
             let items = results.iter().flat_map(|result| &result.items);
-            items.map(|item| item.output.clone()).collect()
+            items.map(|item| item.output_ids.clone()).collect()
         };
         assert_eq!(outputs(&results), outputs(&again));
     }

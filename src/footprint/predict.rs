@@ -4,7 +4,7 @@ use super::tally::HeadTally;
 use super::workload::Workload;
 
 /// Both memory figures, dimensionless, in (0, 1] for head masks.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Prediction {
     /// Held (query, key) pairs as a share of all causal ones.
     pub kv_footprint: f64,

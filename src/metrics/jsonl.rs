@@ -75,7 +75,10 @@ pub fn read(path: &Path) -> Result<Vec<Record>, MetricsError> {
 }
 
 /// Writes all of `bytes` to a file in append mode, or takes back what was written.
-pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The operating system's.
+pub fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let len = file.metadata()?.len();
     file.write_all(bytes).inspect_err(|_| {
         // Shrinking needs no space; if it fails too, readers still cope with a torn line.

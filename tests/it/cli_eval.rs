@@ -69,26 +69,32 @@ fn model(num_layers: usize) -> Llama {
 }
 
 /// A model, a mask for it, a mask for another one, and text.
-struct Desk {
+pub(crate) struct Desk {
     folder: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let desk = Self {
             folder: tempfile::tempdir().unwrap(),
         };
         let tokenizer =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
         let llama = model(2);
-        SavedModel {
-            config: llama.config(),
-            tensors: llama.named_tensors().into_iter().collect(),
-            dtype: WeightDtype::F32,
-            companions: vec![tokenizer],
+        let sound: BTreeMap<String, &Tensor> = llama.named_tensors().into_iter().collect();
+        let norm = sound["model.norm.weight"].full_like(f64::NAN);
+        let mut broken = sound.clone();
+        broken.insert("model.norm.weight".to_owned(), &norm);
+        for (name, tensors) in [("model", sound), ("broken", broken)] {
+            SavedModel {
+                config: llama.config(),
+                tensors,
+                dtype: WeightDtype::F32,
+                companions: vec![tokenizer.clone()],
+            }
+            .write(&desk.path(name))
+            .unwrap();
         }
-        .write(&desk.path("model"))
-        .unwrap();
         desk.write_mask("mask", &llama, (2, 16));
         desk.write_mask("small", &llama, (1, 16));
         desk.write_mask("wide", &llama, (2, 32));
@@ -100,7 +106,7 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -164,6 +170,20 @@ impl Desk {
         writer.finish().unwrap();
     }
 
+    pub(crate) fn json(&self, name: &str) -> serde_json::Value {
+        let bytes = std::fs::read(self.path(name)).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Every line of a run's predictions.
+    pub(crate) fn predictions(&self, run: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.path(run).join("predictions.jsonl")).unwrap();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     /// Exit code, standard output, standard error.
     fn eval(&self, extra: &[&str]) -> (Option<i32>, String, String) {
         let source = format!("text={}", self.path("text").display());
@@ -192,26 +212,26 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     let desk = Desk::new();
     let lengths = ["--lengths", "160,160", "--chunk", "32"];
     let compared = ["--mask", "mask", "--random-masks", "2", "--all-streaming"];
-    let written = ["--json", "-o", "results.json"];
+    let written = ["--json", "--run-dir", "run"];
     let (code, stdout, stderr) = desk.eval(&[&lengths[..], &compared, &written].concat());
     assert_eq!(code, Some(0), "{stderr}");
     let printed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    let file = std::fs::read(desk.path("results.json")).unwrap();
-    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
-    assert_eq!(printed, file);
-    assert_eq!(printed["schema"], "prulong.eval/3");
+    assert_eq!(printed, desk.json("run/results.json"));
+    assert_eq!(printed["schema"], "prulong.results/1");
     let provenance = &printed["provenance"];
-    assert_eq!(provenance["masks"][0]["num_retrieval"], 2);
-    assert_eq!(provenance["masks"][0]["name"], "mask/head_mask.safetensors");
+    let part = &printed["parts"][0];
+    assert_eq!(part["masks"][0]["num_retrieval"], 2);
+    assert_eq!(part["masks"][0]["name"], "mask/head_mask.safetensors");
     assert_eq!(
-        provenance["settings"]["lengths"],
+        provenance["grid"]["lengths"],
         serde_json::json!([160]),
         "named twice, used once"
     );
-    assert_eq!(provenance["streaming"]["rule"], "sliding");
-    assert_eq!(provenance["streaming"]["span"]["window_len"], 16);
+    assert_eq!(part["streaming"]["rule"], "sliding");
+    assert_eq!(part["streaming"]["window_len"], 16);
     assert_eq!(provenance["haystack"]["num_units"], 1);
-    let tasks = printed["tasks"].as_array().unwrap();
+    assert_eq!(provenance["command"][1], "eval");
+    let tasks = part["tasks"].as_array().unwrap();
     assert_eq!(tasks.len(), 1);
     assert_eq!(tasks[0]["task"]["name"], "recall");
     let methods = tasks[0]["methods"].as_array().unwrap();
@@ -228,7 +248,18 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     for method in methods {
         let summary = &method["summary"];
         assert_eq!(summary["num_items"], 2);
-        assert_eq!(method["items"][0]["prompt_len"], 160 - 7);
+        assert_eq!(summary["num_expected"], 2);
+        assert_eq!(summary["mean_prompt_len"], 153.0);
+    }
+    let predictions = desk.predictions("run");
+    assert_eq!(predictions.len(), 5 * 2);
+    for prediction in &predictions {
+        assert_eq!(prediction["schema"], "prulong.prediction/1");
+        assert_eq!(prediction["tokens"]["prompt"], 160 - 7);
+        let scores = &prediction["scores"]["exact_tokens"];
+        assert!(scores["compat"].is_number() && scores["strict"].is_number());
+        let is_mask = prediction["method"] == "mask";
+        assert_eq!(prediction["mask"].is_string(), is_mask, "{prediction}");
     }
     assert_eq!(
         methods[1]["retrieval_mask"],
@@ -277,7 +308,7 @@ fn several_masks_are_grouped_by_size_and_the_brief_table_has_a_row_for_each() {
         "--random-masks",
         "2",
     ];
-    let asked = ["--lengths", "160,200", "--brief", "-o", "results.json"];
+    let asked = ["--lengths", "160,200", "--brief", "--run-dir", "run"];
     let (code, stdout, stderr) = desk.eval(&[&masks[..], &asked].concat());
     assert_eq!(code, Some(0), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
@@ -292,17 +323,17 @@ fn several_masks_are_grouped_by_size_and_the_brief_table_has_a_row_for_each() {
     );
     assert!(rows.iter().all(|line| line.len() <= 100), "{stdout}");
     assert!(lines[7].ends_with("of several masks, the lowest and the highest"));
-    let file = std::fs::read(desk.path("results.json")).unwrap();
-    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
-    let kept = |mask: usize| file["provenance"]["masks"][mask]["num_retrieval"].clone();
+    let part = desk.json("run/results.json")["parts"][0].take();
+    let kept = |mask: usize| part["masks"][mask]["num_retrieval"].clone();
     assert_eq!([kept(0), kept(1), kept(2)], [2, 1, 2]);
-    assert_eq!(file["tasks"][0]["methods"][3]["name"], "mask-3");
+    assert_eq!(part["tasks"][0]["methods"][3]["name"], "mask-3");
 }
 
 #[test]
 fn wrong_requests_end_with_their_code_and_a_way_out() {
     let desk = Desk::new();
-    std::fs::write(desk.path("taken.json"), "precious").unwrap();
+    std::fs::create_dir(desk.path("taken")).unwrap();
+    std::fs::write(desk.path("taken/thesis.tex"), "precious").unwrap();
     for (extra, exit, code) in [
         (
             &["--lengths", "160", "--fail-under", "0.5"][..],
@@ -312,15 +343,21 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         (&["--lengths", "30"], 2, "eval.lengths"),
         (&["--task", "json_kv", "--lengths", "30"], 2, "eval.lengths"),
         (&["--lengths", "513"], 2, "eval.lengths"),
-        (&["--chunk", "0"], 2, "eval.zero"),
         (&["--all-streaming"], 2, "eval.missing"),
         (&["--mask", "nowhere"], 2, "mask.read"),
         (&["--mask", "foreign"], 2, "mask.base_arch"),
         (&["--mask", "mask", "wide"], 2, "eval.streaming"),
         (&["--mask", "model/model.safetensors"], 2, "mask.kind"),
-        (&["-o", "taken.json"], 2, "eval.exists"),
-        (&["-o", "nowhere/results.json"], 2, "eval.no_file"),
-        (&["-o", "text", "--force"], 2, "eval.no_file"),
+        (
+            &["--lengths", "160", "--run-dir", "taken"],
+            2,
+            "run.foreign_files",
+        ),
+        (
+            &["--lengths", "160", "--run-dir", "taken/thesis.tex"],
+            2,
+            "run.foreign_files",
+        ),
         (&["--sink", "4", "--window", "8"], 2, "eval.missing"),
         (
             &["--task", "json_kv", "--lengths", "9000000"],
@@ -333,11 +370,18 @@ fn wrong_requests_end_with_their_code_and_a_way_out() {
         assert_eq!(found, Some(exit), "{extra:?}\n{stdout}{stderr}");
         assert!(stderr.contains(&format!("[{code}]")), "{extra:?}\n{stderr}");
     }
-    assert_eq!(std::fs::read(desk.path("taken.json")).unwrap(), b"precious");
-    for (flag, share) in [("--fail-under", "nan"), ("--held-out", "7")] {
-        let (found, _, stderr) = desk.eval_over(&[flag, share]);
-        assert_eq!(found, Some(2), "{flag} {share}");
-        assert!(stderr.contains("a share is"), "{stderr}");
+    let taken = std::fs::read(desk.path("taken/thesis.tex")).unwrap();
+    assert_eq!(taken, b"precious");
+    assert_eq!(std::fs::read_dir(desk.path("taken")).unwrap().count(), 1);
+    for (flag, value, words) in [
+        ("--fail-under", "nan", "a share is"),
+        ("--held-out", "7", "a share is"),
+        ("--chunk", "0", "non-zero"),
+        ("--config", "suite.toml", "cannot be used with"),
+    ] {
+        let (found, _, stderr) = desk.eval_over(&[flag, value]);
+        assert_eq!(found, Some(2), "{flag} {value}");
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 
@@ -380,7 +424,8 @@ fn tasks_without_needles_run_side_by_side_and_need_no_text() {
     assert_eq!(code, Some(0), "{stderr}");
     let printed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert!(printed["provenance"]["haystack"].is_null());
-    let tasks = printed["tasks"].as_array().unwrap();
+    let part = &printed["parts"][0];
+    let tasks = part["tasks"].as_array().unwrap();
     let found: Vec<(&str, &str)> = tasks
         .iter()
         .map(|of| {
@@ -406,12 +451,19 @@ fn tasks_without_needles_run_side_by_side_and_need_no_text() {
                 let of = |value: &serde_json::Value| value["scores"][metric][scoring].clone();
                 let mean = of(&method["summary"])["mean"].as_f64().unwrap();
                 assert!((0.0..=1.0).contains(&mean));
-                assert!(of(&method["items"][0]).is_number());
                 assert!(of(&method["summary"]["cells"][0]).is_number());
             }
         }
     }
-    let warnings = printed["provenance"]["warnings"].to_string();
+    let categories = part["categories"].as_array().unwrap();
+    let partial = |category: &str| {
+        let mut found = categories.iter().filter(|of| of["category"] == category);
+        found.next().unwrap()["partial"].clone()
+    };
+    assert_eq!(categories.len(), 3 * 2, "three categories, two methods");
+    assert_eq!(partial("recall"), true, "only one of its tasks was run");
+    assert_eq!(partial("in-context"), false);
+    let warnings = printed["warnings"].to_string();
     assert!(warnings.contains("full attention has row_f1 0.00 on `copy_table` at 256 tokens"));
     let (code, stdout, stderr) = run(&["--fail-under", "0.5"]);
     assert_eq!(code, Some(1), "{stderr}");
@@ -493,7 +545,9 @@ fn eviction_methods_store_their_settings_and_have_columns_of_their_own() {
     }
     let (_, json, _) = desk.eval(&[&arguments[..], &["--json"]].concat());
     let results: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let found = results["tasks"][0]["methods"].as_array().unwrap();
+    let found = results["parts"][0]["tasks"][0]["methods"]
+        .as_array()
+        .unwrap();
     assert_eq!(found.len(), 5);
     assert!(found[0]["eviction"].is_null());
     let expected = serde_json::json!({

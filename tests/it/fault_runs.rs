@@ -111,7 +111,7 @@ struct Place {
 }
 
 /// A process that does not outlive its test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ mod data_loader;
 mod data_pack;
 mod doctor;
 mod engine_bench;
+mod fault_eval;
 mod fault_runs;
 mod fault_store;
 mod golden_logits;

@@ -135,7 +135,7 @@ impl Haystack for HeldOutDocuments {
     fn identity(&self) -> HaystackIdentity {
         let names = self.sources.iter().map(|source| source.name().to_owned());
         HaystackIdentity {
-            kind: "documents",
+            kind: "documents".to_owned(),
             sources: names.collect(),
             held_out: true,
             held_out_share: Some(self.share),

@@ -20,10 +20,10 @@ pub trait Haystack {
 }
 
 /// Which text hid the needles.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct HaystackIdentity {
     /// `documents` or `rows`.
-    pub kind: &'static str,
+    pub kind: String,
     /// Names of the sources; name of the folder and its index's blake3 for rows.
     pub sources: Vec<String>,
     /// Whether the text is known to be held out of training.

@@ -110,7 +110,7 @@ impl Haystack for PackedRows {
 
     fn identity(&self) -> HaystackIdentity {
         HaystackIdentity {
-            kind: "rows",
+            kind: "rows".to_owned(),
             sources: vec![self.name.clone(), self.dataset.index_blake3().to_owned()],
             held_out: self.held_out,
             held_out_share: None,

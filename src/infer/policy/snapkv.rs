@@ -25,7 +25,7 @@ pub enum Pooling {
 }
 
 /// Pooling over how many tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Smoothing {
     /// How scores are pooled.
     pub pooling: Pooling,

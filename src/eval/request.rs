@@ -1,0 +1,232 @@
+//! What was asked for: an evaluation file whose words have become tasks, methods and masks.
+
+use super::error::EvalError;
+use super::mask_file::{self, MaskUnderTest, Overrides};
+use super::method::Streaming;
+use super::method_plan::MethodPlan;
+use super::method_spec::MethodSpec;
+use super::plan::Plan;
+use super::results::Grid;
+use super::task::registry::{ALL, find};
+use super::task::{Needs, Task};
+use crate::config::error::{Bad, Problem};
+use crate::config::eval::{EvalFile, ModelUnderTest};
+use crate::config::load::ConfigFile;
+use crate::fault::AnyFault;
+use crate::model::config::ModelConfig;
+use crate::model::fingerprint::arch_facts;
+use crate::span::{Span, StreamingRule};
+
+/// A checked evaluation.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The file, every value sound.
+    pub file: EvalFile,
+    /// What to ask.
+    pub tasks: Vec<&'static dyn Task>,
+    /// Methods beside full attention and masks.
+    pub methods: Vec<MethodSpec>,
+}
+
+impl Request {
+    /// Checks `file` and looks up its words.
+    ///
+    /// # Errors
+    /// The first setting that is out of range, does not fit the others, or names nothing.
+    pub fn of(file: &EvalFile) -> Result<Self, Bad> {
+        let file = file.check()?;
+        let tasks = file.tasks.iter().enumerate().map(|(at, name)| {
+            find(name).ok_or_else(|| Bad {
+                key: format!("tasks.{at}"),
+                problem: Problem::UnknownValue {
+                    value: name.clone(),
+                    known: ALL.iter().map(|task| task.card().name).collect(),
+                },
+            })
+        });
+        let mut methods = Vec::new();
+        for (at, method) in file.methods.iter().enumerate() {
+            for word in method.words() {
+                methods.push(word.parse().map_err(|error: EvalError| Bad {
+                    key: format!("methods.{at}"),
+                    problem: Problem::Value {
+                        reason: error.to_string(),
+                    },
+                })?);
+            }
+        }
+        Ok(Self {
+            tasks: tasks.collect::<Result<_, _>>()?,
+            methods,
+            file,
+        })
+    }
+
+    /// The items of every seed, one plan for each.
+    pub fn plans(&self) -> Vec<Plan> {
+        let plan = |seed: &u64| Plan {
+            seed: *seed,
+            lengths: self.file.lengths.clone(),
+            num_depths: self.file.num_depths,
+            items_per_cell: self.file.items_per_cell,
+        };
+        self.file.seeds.iter().map(plan).collect()
+    }
+
+    /// The places of the items.
+    pub fn grid(&self) -> Grid {
+        let depths = self.plans().first().map(Plan::depths);
+        Grid {
+            seeds: self.file.seeds.clone(),
+            lengths: self.file.lengths.clone(),
+            depths: depths.unwrap_or_default(),
+            items_per_cell: self.file.items_per_cell,
+        }
+    }
+
+    /// Whether any task hides needles in text.
+    pub fn needs_haystack(&self) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.any(|task| task.card().needs == Needs::Haystack)
+    }
+
+    /// Reads every mask of `model` and checks that it fits.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is unusable.
+    pub fn masks(
+        &self,
+        model: &ModelUnderTest,
+        config: &ModelConfig,
+        weights_sha256: &str,
+    ) -> Result<Vec<MaskUnderTest>, AnyFault> {
+        let overrides = Overrides {
+            sink_len: self.file.streaming.sink_len,
+            window_len: self.file.streaming.window_len,
+            rule: self.file.streaming.rule,
+        };
+        mask_file::load(&model.masks, &arch_facts(config), weights_sha256, overrides)
+    }
+
+    /// The methods of a model with these masks.
+    ///
+    /// # Errors
+    /// [`EvalError::Streaming`] for masks that stream differently, [`EvalError::Missing`] if nothing streams as asked,
+    /// [`crate::span::SpanError`] for an impossible span.
+    pub fn method_plan(&self, masks: &[MaskUnderTest]) -> Result<MethodPlan, AnyFault> {
+        Ok(MethodPlan {
+            masks: masks.iter().map(|mask| mask.mask.clone()).collect(),
+            mask_names: masks
+                .iter()
+                .map(|mask| mask.identity.name.clone())
+                .collect(),
+            num_random: self.file.num_random_masks,
+            streaming: self.streaming(masks)?,
+            asked: self.methods.clone(),
+            seed: self.file.seeds.first().copied().unwrap_or_default(),
+        })
+    }
+
+    fn streaming(&self, masks: &[MaskUnderTest]) -> Result<Option<Streaming>, AnyFault> {
+        let asked = &self.file.streaming;
+        let any = asked.rule.is_some() || asked.sink_len.is_some() || asked.window_len.is_some();
+        if any && !self.any_streaming() {
+            return Err(EvalError::Missing {
+                setting: "a --rule, --sink or --window",
+                missing: "a method with streaming heads",
+                remedy: "pass --mask, --all-streaming or --method streaming-llm",
+            }
+            .into());
+        }
+        if let Some((first, others)) = masks.split_first()
+            && let Some(other) = others.iter().find(|mask| mask.streaming != first.streaming)
+        {
+            let [first, other] = [first, other].map(|mask| mask.streaming.to_string());
+            return Err(EvalError::Streaming { first, other }.into());
+        }
+        Ok(match (masks.first(), asked.sink_len, asked.window_len) {
+            (Some(mask), ..) => Some(mask.streaming),
+            (None, Some(sink), Some(window)) => Some(Streaming {
+                span: Span::new(sink, window, 1)?,
+                rule: asked.rule.unwrap_or(StreamingRule::Sliding),
+            }),
+            _ => None,
+        })
+    }
+
+    fn any_streaming(&self) -> bool {
+        let streams = |method: &MethodSpec| {
+            matches!(method, MethodSpec::AllStreaming | MethodSpec::StreamingLlm)
+        };
+        let mut models = self.file.models.iter();
+        models.any(|model| !model.masks.is_empty()) || self.methods.iter().any(streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::resolve;
+    use crate::fault::Coded;
+
+    fn file(words: &[&str]) -> EvalFile {
+        let json = serde_json::json!({
+            "seeds": [1, 2], "tasks": ["recall", "json_kv"], "lengths": [160], "num_depths": 2, "items_per_cell": 3,
+            "chunk_lens": [32, 64], "models": [{"path": "model"}],
+            "methods": words.iter().map(|name| serde_json::json!({"name": name})).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn words_become_tasks_and_methods() {
+        let request = Request::of(&file(&["streaming-llm", "full"])).unwrap();
+        assert_eq!(request.tasks.len(), 2);
+        assert_eq!(
+            request.methods,
+            [MethodSpec::StreamingLlm, MethodSpec::Full]
+        );
+        assert_eq!(request.plans().len(), 2);
+        assert_eq!(request.grid().depths, [0.25, 0.75]);
+        assert!(request.needs_haystack());
+    }
+
+    #[test]
+    fn words_that_name_nothing_are_refused_with_their_place() {
+        let check = |change: &dyn Fn(&mut EvalFile), code: &str, words: &[&str]| {
+            let mut file = file(&[]);
+            change(&mut file);
+            let error = resolve(file, Request::of).unwrap_err();
+            let text = format!("{error}; {}", error.hint().unwrap_or_default());
+            assert_eq!(error.code(), code, "{text}");
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        };
+        check(
+            &|file| file.tasks[1] = "json-kv".into(),
+            "config.unknown_value",
+            &["`tasks.1`", "did you mean `json_kv`?"],
+        );
+        check(
+            &|file| file.tasks[1] = "recall".into(),
+            "config.exclusive",
+            &["`tasks.1` names `recall` a second time"],
+        );
+        check(
+            &|file| {
+                file.methods = vec![crate::config::eval::MethodSettings::from_word("snap:0.5")];
+            },
+            "config.value",
+            &["`methods.0`", "there is no method `snap`"],
+        );
+        check(
+            &|file| file.chunk_lens[0] = 0,
+            "config.range",
+            &["`chunk_lens.0` = 0"],
+        );
+        check(
+            &|file| file.models.clear(),
+            "config.exclusive",
+            &["`models` is empty"],
+        );
+    }
+}
