@@ -2,11 +2,16 @@
 //!
 //! **Invariant:** only numbers reported by caches enter; nothing is derived from sink, window or chunk.
 
-/// Entries held and allocated over the forward calls of one sequence, summed over layers and kv heads.
+/// Entries held and allocated over the forward calls of one sequence, summed over layers and kv heads; as large after a
+/// million calls as after one.
 #[derive(Debug, Clone, Default)]
 pub struct Counter {
-    calls_per_layer: Vec<usize>,
-    calls: Vec<Call>,
+    /// The call that is running: its layers so far.
+    running: Call,
+    /// Largest of each number over the finished calls.
+    peak: Call,
+    /// Layer of the latest record.
+    latest: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,38 +20,37 @@ struct Call {
     allocated: u64,
 }
 
-impl Counter {
-    /// Starts with no calls.
-    pub fn new(num_layers: usize) -> Self {
+impl Call {
+    fn max(self, other: Self) -> Self {
         Self {
-            calls_per_layer: vec![0; num_layers],
-            calls: Vec::new(),
+            held: self.held.max(other.held),
+            allocated: self.allocated.max(other.allocated),
         }
     }
+}
 
+impl Counter {
     /// Notes that `layer` finished a call in which `held` entries took part and `allocated` had memory.
+    ///
+    /// Layers come in ascending order within a call: one that does not come after the latest opens the next call.
     pub fn record(&mut self, layer: usize, held: u64, allocated: u64) {
-        let index = self.calls_per_layer[layer];
-        self.calls_per_layer[layer] += 1;
-        if index == self.calls.len() {
-            self.calls.push(Call::default());
+        if self.latest.is_some_and(|latest| layer <= latest) {
+            self.peak = self.peak.max(self.running);
+            self.running = Call::default();
         }
-        self.calls[index].held += held;
-        self.calls[index].allocated += allocated;
+        self.latest = Some(layer);
+        self.running.held += held;
+        self.running.allocated += allocated;
     }
 
     /// The largest number of entries held in one call: the maximum is taken after summing over layers and heads.
     pub fn peak_held(&self) -> u64 {
-        self.calls.iter().map(|call| call.held).max().unwrap_or(0)
+        self.peak.max(self.running).held
     }
 
     /// The largest number of entries that had memory in one call.
     pub fn peak_allocated(&self) -> u64 {
-        self.calls
-            .iter()
-            .map(|call| call.allocated)
-            .max()
-            .unwrap_or(0)
+        self.peak.max(self.running).allocated
     }
 }
 
@@ -110,5 +114,32 @@ impl KvUsage {
     /// [`Self::peak_entries`] in bytes.
     pub fn peak_bytes(&self) -> u64 {
         self.peak_entries * self.entry_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_are_taken_over_calls_and_sums_over_layers() {
+        let mut counter = Counter::default();
+        assert_eq!((counter.peak_held(), counter.peak_allocated()), (0, 0));
+        for (layer, held, allocated) in [(0, 5, 8), (1, 1, 8), (0, 2, 9), (1, 3, 9), (0, 4, 1)] {
+            counter.record(layer, held, allocated);
+        }
+        // Calls held 6, 5 and, still running, 4.
+        assert_eq!((counter.peak_held(), counter.peak_allocated()), (6, 18));
+        counter.record(1, 3, 1);
+        assert_eq!((counter.peak_held(), counter.peak_allocated()), (7, 18));
+    }
+
+    #[test]
+    fn a_model_of_one_layer_opens_a_call_with_every_record() {
+        let mut counter = Counter::default();
+        for held in [3, 9, 4] {
+            counter.record(0, held, held);
+        }
+        assert_eq!(counter.peak_held(), 9);
     }
 }

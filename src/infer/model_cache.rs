@@ -48,7 +48,7 @@ impl ModelCache {
             patch_len: policy.patch_len(),
             spec,
             group_size: 1,
-            counter: Counter::new(num_layers),
+            counter: Counter::default(),
         })
     }
 
