@@ -46,6 +46,14 @@ pub(super) struct AskArgs {
     )]
     chunk: Vec<NonZeroUsize>,
 
+    /// Let methods compress the context before they see the question, which is then read token by token.
+    #[arg(long)]
+    query_agnostic: bool,
+
+    /// End an output at its first line end, where the answer is one line.
+    #[arg(long)]
+    stop_newline: bool,
+
     #[command(flatten)]
     methods: MethodArgs,
 
@@ -75,6 +83,8 @@ impl AskArgs {
             num_depths: self.depths.get(),
             items_per_cell: self.items.get(),
             chunk_lens: once(self.chunk.iter().map(|chunk_len| chunk_len.get())),
+            query_agnostic: self.query_agnostic,
+            stop_newline: self.stop_newline,
             num_random_masks: self.methods.num_random_masks(),
             models: self.model.iter().map(model).collect(),
             methods: self.methods.settings(),

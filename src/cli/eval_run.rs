@@ -199,6 +199,7 @@ impl Run<'_> {
             tokenizer: &subject.tokenizer,
             methods: &subject.methods,
             chunk_len,
+            query_agnostic: self.request.file.query_agnostic,
             backend: Arc::clone(&self.machine.backend),
         };
         self.keys.extend(evaluation.keys());

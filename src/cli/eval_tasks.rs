@@ -36,11 +36,21 @@ pub(super) fn questions(
     material: &Material<'_>,
 ) -> Result<Vec<Questions>, EvalError> {
     let of_task = |task: &&'static dyn Task| {
+        let card = task.card();
         let mut items = Vec::new();
         for plan in request.plans() {
             items.extend(plan.items(*task, material)?);
         }
-        let card = task.card();
+        if request.file.query_agnostic {
+            let is_late = |item: &Item| item.parts.before_question().is_some();
+            if !items.iter().all(is_late) {
+                let task = card.name.to_owned();
+                return Err(EvalError::AskedFirst { task });
+            }
+        }
+        if request.file.stop_newline {
+            items.iter_mut().for_each(Item::stop_at_newline);
+        }
         Ok(Questions { card, items })
     };
     request.tasks.iter().map(of_task).collect()

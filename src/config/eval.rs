@@ -27,6 +27,13 @@ pub struct EvalFile {
     pub items_per_cell: usize,
     /// Tokens per prefill chunk; every method runs once for each.
     pub chunk_lens: Vec<usize>,
+    /// Whether methods compress the context before they see the question, which is then read token by token. False: as
+    /// published, all of the prompt is prefilled in chunks, and the last one holds the question.
+    #[serde(default)]
+    pub query_agnostic: bool,
+    /// Whether a line end ends an output where the answer is one line. False: only an end token or the limit does.
+    #[serde(default)]
+    pub stop_newline: bool,
     /// Random masks of each size among a model's masks. 0: they are a control, not a method.
     #[serde(default)]
     pub num_random_masks: usize,

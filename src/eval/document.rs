@@ -4,6 +4,7 @@ use super::error::EvalError;
 use super::gold::Gold;
 use super::item::{Filling, Item};
 use super::material::Material;
+use super::parts::Parts;
 use super::plan::Place;
 use crate::data::generate::question::QuestionText;
 use crate::data::tokenizer::Tokenizer;
@@ -24,6 +25,8 @@ pub struct Document {
     pub question: QuestionText,
     /// What a right answer is.
     pub gold: Gold,
+    /// Units that the context is made of.
+    pub num_units: usize,
 }
 
 impl Document {
@@ -46,16 +49,19 @@ impl Document {
         let before = tokenizer.encode(&self.context[..self.needle_end])?;
         let mut prompt = vec![tokenizer.bos()];
         prompt.extend(tokenizer.encode(&self.context)?);
-        prompt.extend(question.cue);
-        Ok(Filling {
+        prompt.extend(&question.cue);
+        let filling = Filling {
             depth: self.depth,
             needle_distance: prompt.len().saturating_sub(1 + before.len()),
+            num_units: Some(self.num_units),
+            parts: Parts::in_order(prompt.len(), 1, question.cue.len(), 0),
             prompt,
-            answer: question.answer,
             cue: String::new(),
             gold: self.gold.clone(),
-        }
-        .at(place))
+            max_new_tokens: question.answer.len(),
+            answer: question.answer,
+        };
+        Ok(Item::generated(place, filling))
     }
 }
 
@@ -184,7 +190,7 @@ mod tests {
             let found = UNITS.largest(length, |num| Ok(size(num)));
             found.unwrap_err().code()
         };
-        assert_eq!(code(size(3) - 1), "eval.lengths");
-        assert_eq!(code(size(5_000) + 100), "eval.lengths");
+        assert_eq!(code(size(3) - 1), "task.length");
+        assert_eq!(code(size(5_000) + 100), "task.length");
     }
 }

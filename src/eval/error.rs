@@ -168,6 +168,14 @@ pub enum EvalError {
         /// The first ones.
         failures: Vec<String>,
     },
+    /// A method cannot compress before the question of a task that asks first.
+    #[error(
+        "`{task}` asks before its context ends, so that nothing is compressed without knowing the question"
+    )]
+    AskedFirst {
+        /// The task.
+        task: String,
+    },
     /// A metric that cannot read what a right answer is.
     #[error("`{metric}` cannot score an answer whose gold is of the kind `{gold}`{}", if *has_tokens { "" } else { " and has no token ids" })]
     Unread {
@@ -223,7 +231,8 @@ impl Coded for EvalError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoHaystack { .. } => "eval.no_haystack",
-            Self::TooShort { .. } | Self::TooLong { .. } | Self::TooMany { .. } => "eval.lengths",
+            Self::TooShort { .. } | Self::TooMany { .. } => "task.length",
+            Self::TooLong { .. } => "eval.lengths",
             Self::Data(error) => error.code(),
             Self::Rows(error) => error.code(),
             Self::Missing { .. } => "eval.missing",
@@ -242,6 +251,7 @@ impl Coded for EvalError {
             Self::Foreign { .. } => "run.foreign_files",
             Self::Interrupted { .. } => "eval.interrupted",
             Self::Failed { .. } => "eval.failed",
+            Self::AskedFirst { .. } => "task.asks_first",
             Self::Unread { .. } => "eval.metric",
             Self::Under { .. } => "eval.fail_under",
         }
@@ -264,6 +274,9 @@ impl Coded for EvalError {
             Self::TooShort { needed, .. } => Some(format!("use --lengths of {needed} or more")),
             Self::TooMany { .. } => Some("use shorter --lengths, or another --task".into()),
             Self::TooLong { max, .. } => Some(format!("use --lengths up to {max}")),
+            Self::AskedFirst { .. } => {
+                Some("ask it without --query-agnostic, or leave it out".into())
+            }
             Self::Data(error) => error.hint(),
             Self::Line { .. } => Some("remove that line: its item is run again".into()),
             Self::Changed { .. } => {

@@ -4,6 +4,7 @@
 
 use super::agreement;
 use super::answered::{Answered, Tokens};
+use super::error::EvalError;
 use super::item::Item;
 use super::item_result::{
     Finish as Finished, ItemError, ItemResult, Key, KvCounts, SCHEMA, Timing, TokenCounts,
@@ -13,6 +14,7 @@ use super::method::Method;
 use super::metric::registry::{Metric, Scores};
 use super::reading::Reading;
 use super::results::{EvictionIdentity, MethodResult};
+use super::stop::{Stop, newline_ids};
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
@@ -47,6 +49,8 @@ pub struct Evaluation<'a> {
     pub methods: &'a [Method],
     /// Tokens per prefill chunk.
     pub chunk_len: usize,
+    /// Whether methods compress the context before they see the question.
+    pub query_agnostic: bool,
     /// The attention kernel.
     pub backend: Arc<dyn Backend>,
 }
@@ -57,6 +61,16 @@ struct Work<'a> {
     engine: Engine<'a>,
     policy: Box<dyn Policy>,
     holdings: Holdings,
+    /// Tokens with a line end, where an item ends at one.
+    newlines: Vec<i64>,
+}
+
+/// What a model wrote.
+struct Written<'a> {
+    /// Token ids, without the one that ended it.
+    ids: &'a [i64],
+    text: String,
+    finish: Finished,
 }
 
 /// Follows an evaluation, and may end it.
@@ -98,7 +112,7 @@ impl Evaluation<'_> {
             chunk_len: self.chunk_len,
             task: self.task.to_owned(),
             method: method.name.clone(),
-            id: item.id(),
+            id: item.id.clone(),
         }
     }
 
@@ -122,6 +136,7 @@ impl Evaluation<'_> {
                 backend: Arc::clone(&self.backend),
                 chunk_len: self.chunk_len,
             },
+            newlines: self.newlines(),
         };
         let results = self.answer_all(&work, ledger, observer);
         if let Some(order) = &order {
@@ -165,19 +180,66 @@ impl Evaluation<'_> {
 
     /// The result of one item, also where it has no answer.
     fn answer(&self, work: &Work<'_>, item: &Item) -> ItemResult {
-        let limits = Limits {
-            max_new_tokens: item.answer.len(),
-            stop_tokens: work.engine.llama.config().eos_ids.clone(),
-        };
         let blank = self.blank(work.method, item);
-        let answered = work
-            .engine
-            .generate(&*work.policy, &item.prompt, &limits)
+        let answered = self
+            .generate(work, item)
             .and_then(|generation| self.score(work, item, &generation, blank.clone()));
         answered.unwrap_or_else(|fault| ItemResult {
             error: Some(ItemError::from(&fault)),
             ..blank
         })
+    }
+
+    fn generate(&self, work: &Work<'_>, item: &Item) -> Result<Generation, AnyFault> {
+        let mut stop_tokens = work.engine.llama.config().eos_ids.clone();
+        if item.stop == Stop::Newline {
+            stop_tokens.extend(&work.newlines);
+        }
+        let limits = Limits {
+            max_new_tokens: item.max_new_tokens,
+            stop_tokens,
+        };
+        let engine = &work.engine;
+        if self.query_agnostic {
+            let prefill_len = self.before_question(item)?;
+            engine.generate_after(&*work.policy, &item.prompt, prefill_len, &limits)
+        } else {
+            engine.generate(&*work.policy, &item.prompt, &limits)
+        }
+    }
+
+    fn before_question(&self, item: &Item) -> Result<usize, EvalError> {
+        let known = item.parts.before_question();
+        known.ok_or_else(|| EvalError::AskedFirst {
+            task: self.task.to_owned(),
+        })
+    }
+
+    fn workload(&self, item: &Item, output_len: usize) -> Result<Workload, AnyFault> {
+        let (prompt_len, chunk_len) = (item.prompt.len(), self.chunk_len);
+        if self.query_agnostic {
+            let context_len = self.before_question(item)?;
+            let asked_len = prompt_len - context_len;
+            return Ok(Workload::query_agnostic(
+                context_len,
+                asked_len,
+                output_len,
+                chunk_len,
+            )?);
+        }
+        let convention = Convention::Counted;
+        Ok(Workload::new(
+            prompt_len, output_len, chunk_len, convention,
+        )?)
+    }
+
+    fn newlines(&self) -> Vec<i64> {
+        let any = self.items.iter().any(|item| item.stop == Stop::Newline);
+        if any {
+            newline_ids(self.tokenizer)
+        } else {
+            Vec::new()
+        }
     }
 
     /// What is known of an item before it is answered.
@@ -188,17 +250,21 @@ impl Evaluation<'_> {
             chunk_len: self.chunk_len,
             task: self.task.to_owned(),
             method: method.name.clone(),
-            id: item.id(),
-            length_target: item.length,
-            depth_index: item.depth_index,
-            depth: item.depth,
-            needle_distance: item.needle_distance,
-            seed: item.seed,
+            id: item.id.clone(),
+            length_target: item.meta.length,
+            depth_index: item.meta.depth_index,
+            depth: item.meta.depth,
+            needle_distance: item.meta.needle_distance,
+            num_units: item.meta.num_units,
+            seed: item.meta.seed,
             mask: method.mask_name.clone(),
-            query_agnostic: false,
+            query_agnostic: self.query_agnostic,
             prompt_hash: prompt_hash(&item.prompt),
             tokens: TokenCounts {
                 prompt: item.prompt.len(),
+                context: item.parts.context.len(),
+                question: item.parts.question.len(),
+                cue: item.parts.cue.len(),
                 output: 0,
             },
             cue: item.cue.clone(),
@@ -224,31 +290,28 @@ impl Evaluation<'_> {
         blank: ItemResult,
     ) -> Result<ItemResult, AnyFault> {
         let usage = &generation.usage;
-        let (prompt_len, output_len) = (item.prompt.len(), generation.output.len());
-        let workload = Workload::new(prompt_len, output_len, self.chunk_len, Convention::Counted)?;
+        let workload = self.workload(item, generation.output.len())?;
         let counted = Prediction {
             kv_footprint: usage.kv_footprint(),
             kv_peak: usage.kv_peak(),
         };
         let formula = agreement::check(&work.method.name, &work.holdings, &workload, counted)?;
-        let output = match (generation.finish, generation.output.split_last()) {
-            (Finish::Stop, Some((_, before))) => before,
-            _ => &generation.output,
-        };
-        let text = text_of(self.tokenizer, output);
-        let answer = &item.answer;
-        let answered = Answered::new(&item.cue, &text, self.reading, &item.gold)
-            .with_tokens(Tokens { output, answer });
+        let written = self.written(work, item, generation);
+        let answered = Answered::new(&item.cue, &written.text, self.reading, &item.gold)
+            .with_tokens(Tokens {
+                output: written.ids,
+                answer: &item.answer,
+            });
         Ok(ItemResult {
             tokens: TokenCounts {
-                output: output_len,
+                output: generation.output.len(),
                 ..blank.tokens
             },
             parsed: answered.parsed().to_owned(),
             scores: answered.scores(&self.metrics)?,
-            output: text,
-            output_ids: output.to_vec(),
-            finish: generation.finish.into(),
+            output: written.text,
+            output_ids: written.ids.to_vec(),
+            finish: written.finish,
             kv: Some(KvCounts {
                 counted,
                 formula,
@@ -263,6 +326,36 @@ impl Evaluation<'_> {
             },
             ..blank
         })
+    }
+
+    fn written<'a>(&self, work: &Work<'_>, item: &Item, generation: &'a Generation) -> Written<'a> {
+        let all = &generation.output;
+        let (finish, ids) = match (generation.finish, all.split_last()) {
+            (Finish::Stop, Some((last, before))) => {
+                let is_end = work.engine.llama.config().eos_ids.contains(last);
+                (
+                    if is_end {
+                        Finished::Eos
+                    } else {
+                        Finished::Newline
+                    },
+                    before,
+                )
+            }
+            _ => (Finished::Length, &all[..]),
+        };
+        // The token of a line end may begin with a part of the answer.
+        let read = if finish == Finished::Newline {
+            all
+        } else {
+            ids
+        };
+        let text = text_of(self.tokenizer, read);
+        Written {
+            ids,
+            text: item.stop.cut(&text).to_owned(),
+            finish,
+        }
     }
 }
 

@@ -1,12 +1,37 @@
 //! One prompt with its answer.
 
 use super::gold::Gold;
+use super::parts::Parts;
 use super::plan::Place;
+use super::stop::Stop;
 
 /// One prompt with its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// Length asked for: prompt and answer together take as many tokens, or up to one unit of the task fewer.
+    /// Its name within its task, the same whichever other items are made.
+    pub id: String,
+    /// What is known of it beside what is asked.
+    pub meta: Meta,
+    /// Token ids of the prompt, begin token included.
+    pub prompt: Vec<i64>,
+    /// Which tokens of the prompt are what.
+    pub parts: Parts,
+    /// Text of the prompt's cue, where it begins the answer that is scored as text.
+    pub cue: String,
+    /// What a right answer is.
+    pub gold: Gold,
+    /// Token ids of a right answer, for the metrics that compare tokens; none where those say nothing.
+    pub answer: Vec<i64>,
+    /// Most tokens of an output.
+    pub max_new_tokens: usize,
+    /// What ends an output before that.
+    pub stop: Stop,
+}
+
+/// What is known of an item beside what is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// Length asked for: prompt and longest output together take as many tokens, or up to one unit of the task fewer.
     pub length: usize,
     /// Place in the depth grid.
     pub depth_index: usize,
@@ -18,55 +43,62 @@ pub struct Item {
     pub depth: f64,
     /// Tokens from the last one of what the answer is read from to the prompt's last one.
     pub needle_distance: usize,
-    /// Token ids of the prompt, begin token included.
-    pub prompt: Vec<i64>,
-    /// Token ids of the answer.
-    pub answer: Vec<i64>,
-    /// Last words of the prompt, where they begin the answer that is scored as text.
-    pub cue: String,
-    /// What a right answer is.
-    pub gold: Gold,
-}
-
-impl Item {
-    /// Its name within its task, the same whichever other items are made.
-    pub fn id(&self) -> String {
-        let (length, depth) = (self.length, self.depth_index);
-        format!("{length}-{depth}-{}-s{}", self.index, self.seed)
-    }
+    /// Pairs, lines, sentences or steps that the context is made of; nothing where it is not made of such.
+    pub num_units: Option<usize>,
 }
 
 /// What a task fills a place with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filling {
-    /// See [`Item::depth`].
+    /// See [`Meta::depth`].
     pub depth: f64,
-    /// See [`Item::needle_distance`].
+    /// See [`Meta::needle_distance`].
     pub needle_distance: usize,
+    /// See [`Meta::num_units`].
+    pub num_units: Option<usize>,
     /// Prompt, begin token included.
     pub prompt: Vec<u32>,
-    /// Answer.
-    pub answer: Vec<u32>,
+    /// See [`Item::parts`].
+    pub parts: Parts,
     /// See [`Item::cue`].
     pub cue: String,
     /// See [`Item::gold`].
     pub gold: Gold,
+    /// See [`Item::answer`].
+    pub answer: Vec<u32>,
+    /// See [`Item::max_new_tokens`].
+    pub max_new_tokens: usize,
 }
 
-impl Filling {
-    /// The item at `place`.
-    pub fn at(self, place: &Place) -> Item {
-        Item {
-            length: place.length,
-            depth_index: place.depth_index,
-            index: place.index,
-            seed: place.seed,
-            depth: self.depth,
-            needle_distance: self.needle_distance,
-            prompt: ids(&self.prompt),
-            answer: ids(&self.answer),
-            cue: self.cue,
-            gold: self.gold,
+impl Item {
+    /// The item of a generated task at `place`.
+    pub fn generated(place: &Place, filling: Filling) -> Self {
+        let (length, depth, index) = (place.length, place.depth_index, place.index);
+        Self {
+            id: format!("{length}-{depth}-{index}-s{}", place.seed),
+            meta: Meta {
+                length,
+                depth_index: depth,
+                index,
+                seed: place.seed,
+                depth: filling.depth,
+                needle_distance: filling.needle_distance,
+                num_units: filling.num_units,
+            },
+            prompt: ids(&filling.prompt),
+            parts: filling.parts,
+            cue: filling.cue,
+            gold: filling.gold,
+            answer: ids(&filling.answer),
+            max_new_tokens: filling.max_new_tokens,
+            stop: Stop::End,
+        }
+    }
+
+    /// Ends the output at its first line end, where the answer is one line.
+    pub fn stop_at_newline(&mut self) {
+        if matches!(self.gold, Gold::Answers { .. } | Gold::Choice { .. }) {
+            self.stop = Stop::Newline;
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct ItemResult {
     pub depth: f64,
     /// Tokens from the last one of what the answer is read from to the prompt's last one.
     pub needle_distance: usize,
+    /// Pairs, lines, sentences or steps that the context is made of, where it is made of such.
+    pub num_units: Option<usize>,
     /// Seed of the item.
     pub seed: u64,
     /// Name of the mask file in use; nothing for other methods and random masks.
@@ -90,6 +92,12 @@ pub struct Key {
 pub struct TokenCounts {
     /// Prompt, begin token included.
     pub prompt: usize,
+    /// The prompt's context: its long part.
+    pub context: usize,
+    /// The prompt's question.
+    pub question: usize,
+    /// The prompt's last words, where they begin the answer.
+    pub cue: usize,
     /// Output, the token that ended it included.
     pub output: usize,
 }
@@ -100,6 +108,8 @@ pub struct TokenCounts {
 pub enum Finish {
     /// A stop token of the model came.
     Eos,
+    /// A line end came, and the item ends at one.
+    Newline,
     /// The limit of new tokens was reached.
     Length,
     /// It failed.
@@ -166,15 +176,6 @@ impl From<&AnyFault> for ItemError {
         Self {
             code: fault.code().to_owned(),
             message,
-        }
-    }
-}
-
-impl From<crate::infer::decode::Finish> for Finish {
-    fn from(finish: crate::infer::decode::Finish) -> Self {
-        match finish {
-            crate::infer::decode::Finish::Stop => Self::Eos,
-            crate::infer::decode::Finish::Length => Self::Length,
         }
     }
 }

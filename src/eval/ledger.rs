@@ -193,6 +193,7 @@ mod tests {
             depth_index: 0,
             depth: 0.1,
             needle_distance: 100,
+            num_units: None,
             seed: 0,
             mask: None,
             query_agnostic: false,

@@ -4,7 +4,7 @@ use super::evaluate::{Evaluation, Observer};
 use super::haystack::Haystack;
 use super::haystack::documents::HeldOutDocuments;
 use super::item::Item;
-use super::item_result::{ItemResult, Key};
+use super::item_result::{Finish, ItemResult, Key, TokenCounts};
 use super::ledger::Ledger;
 use super::material::Material;
 use super::method::{MethodKind, Streaming};
@@ -13,6 +13,7 @@ use super::metric::registry::Metric;
 use super::plan::Plan;
 use super::reading::Reading;
 use super::results::MethodResult;
+use super::stop::newline_ids;
 use super::task::recall;
 use crate::attention::cpu_flash::CpuFlash;
 use crate::attention::testing::normal;
@@ -73,6 +74,11 @@ fn short_documents_are_joined_and_a_lack_of_text_is_an_error() {
 }
 
 fn model() -> Llama {
+    model_preferring(&[])
+}
+
+/// A model with long embeddings, so that high logits, of some ids.
+fn model_preferring(ids: &[i64]) -> Llama {
     let vocab = tokenizer().vocab_size();
     let text = format!(
         r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": {vocab}, "hidden_size": 16,
@@ -106,6 +112,10 @@ fn model() -> Llama {
         "model.embed_tokens.weight".into(),
         &[i64::try_from(vocab).unwrap(), 16],
     );
+    let embeddings = &tensors["model.embed_tokens.weight"];
+    for id in ids {
+        let _ = embeddings.get(*id).g_mul_scalar_(4.0);
+    }
     Llama::from_tensors(config, tensors).unwrap()
 }
 
@@ -121,7 +131,19 @@ const ASKED: [&str; 9] = [
     "moba:top=2:block=16",
 ];
 
-fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<MethodResult> {
+/// When methods see the question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Question {
+    Known,
+    Unknown,
+}
+
+fn evaluate(
+    llama: &mut Llama,
+    rule: StreamingRule,
+    question: Question,
+    items: &[Item],
+) -> Vec<MethodResult> {
     let plan = MethodPlan {
         masks: HeadMask::new(2, 2, vec![false, true, true, false])
             .into_iter()
@@ -151,6 +173,7 @@ fn evaluate(llama: &mut Llama, rule: StreamingRule, items: &[Item]) -> Vec<Metho
         tokenizer: &tokenizer,
         methods: &methods,
         chunk_len: 32,
+        query_agnostic: question == Question::Unknown,
         backend: Arc::new(CpuFlash),
     };
     let mut heard = Heard(0);
@@ -188,7 +211,7 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
         StreamingRule::DuoChunk,
         StreamingRule::FrozenPrompt,
     ] {
-        let results = evaluate(&mut llama, rule, &items);
+        let results = evaluate(&mut llama, rule, Question::Known, &items);
         let kinds: Vec<_> = results[..5].iter().map(|result| result.kind).collect();
         let asked: Vec<&str> = results[5..].iter().map(|of| of.name.as_str()).collect();
         assert_eq!(asked, ASKED);
@@ -215,11 +238,127 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
             "{rule:?}"
         );
         assert_eq!(results[1].retrieval_mask.as_deref().unwrap(), ["01", "10"]);
-        let again = evaluate(&mut llama, rule, &items);
+        let again = evaluate(&mut llama, rule, Question::Known, &items);
         let outputs = |results: &[MethodResult]| -> Vec<Vec<i64>> {
             let items = results.iter().flat_map(|result| &result.items);
             items.map(|item| item.output_ids.clone()).collect()
         };
         assert_eq!(outputs(&results), outputs(&again));
     }
+}
+
+#[test]
+fn without_knowing_the_question_caches_hold_what_the_formula_says() {
+    tch::set_num_threads(1);
+    let items = items(&Plan {
+        lengths: vec![160],
+        items_per_cell: 1,
+        ..plan()
+    });
+    let mut llama = model();
+    for rule in [
+        StreamingRule::Sliding,
+        StreamingRule::DuoChunk,
+        StreamingRule::FrozenPrompt,
+    ] {
+        let known = evaluate(&mut llama, rule, Question::Known, &items);
+        // The observer fails on a result with an error, such as another footprint than predicted.
+        let unknown = evaluate(&mut llama, rule, Question::Unknown, &items);
+        for (result, item) in unknown[0].items.iter().zip(&items) {
+            assert!(result.query_agnostic && result.finish == Finish::Length);
+            let TokenCounts {
+                prompt,
+                context,
+                question,
+                ..
+            } = result.tokens;
+            assert_eq!(
+                (prompt, context + question + 1),
+                (item.prompt.len(), prompt)
+            );
+        }
+        let outputs = |of: &MethodResult| -> Vec<Vec<i64>> {
+            let items = of.items.iter();
+            items.map(|item| item.output_ids.clone()).collect()
+        };
+        assert_eq!(outputs(&known[0]), outputs(&unknown[0]), "full attention");
+        let footprint = |of: &MethodResult| of.summary.kv_counted.kv_footprint;
+        let snapkv = known.iter().position(|of| of.name.starts_with("snapkv"));
+        let snapkv = snapkv.unwrap();
+        assert!((footprint(&known[snapkv]) - footprint(&unknown[snapkv])).abs() > 1e-6);
+    }
+}
+
+/// Keeps what it hears of.
+struct Noted(Vec<ItemResult>);
+
+impl Observer for Noted {
+    fn finished(&mut self, result: &ItemResult, _kept: bool) -> Result<(), AnyFault> {
+        self.0.push(result.clone());
+        Ok(())
+    }
+}
+
+fn note(llama: &mut Llama, query_agnostic: bool, items: &[Item]) -> Vec<ItemResult> {
+    let plan = MethodPlan {
+        masks: Vec::new(),
+        num_random: 0,
+        mask_names: Vec::new(),
+        streaming: None,
+        asked: Vec::new(),
+        seed: 0,
+    };
+    let methods = plan.methods(&llama.config().shape).unwrap();
+    let tokenizer = tokenizer();
+    let evaluation = Evaluation {
+        model: "model",
+        task: "recall",
+        items,
+        num_expected: items.len(),
+        metrics: vec![Metric::ExactMatch],
+        reading: Reading::FIRST_LINE,
+        tokenizer: &tokenizer,
+        methods: &methods,
+        chunk_len: 32,
+        query_agnostic,
+        backend: Arc::new(CpuFlash),
+    };
+    let mut noted = Noted(Vec::new());
+    let mut ledger = Ledger::in_memory();
+    evaluation.run(llama, &mut ledger, &mut noted).unwrap();
+    noted.0
+}
+
+#[test]
+fn a_question_before_the_context_cannot_be_left_unknown() {
+    tch::set_num_threads(1);
+    let mut items = items(&plan());
+    items.truncate(1);
+    let parts = items[0].parts.clone();
+    items[0].parts.context = parts.question.end..parts.question.end + 1;
+    let mut llama = model();
+    let error = note(&mut llama, true, &items)[0].error.clone().unwrap();
+    assert_eq!(error.code, "task.asks_first");
+    assert!(note(&mut llama, false, &items)[0].error.is_none());
+}
+
+#[test]
+fn an_output_ends_at_its_limit_or_at_a_line_end_where_asked() {
+    tch::set_num_threads(1);
+    let mut items = items(&plan());
+    items.truncate(1);
+    items[0].max_new_tokens = 150;
+    let mut llama = model_preferring(&newline_ids(&tokenizer()));
+    let whole = note(&mut llama, false, &items).remove(0);
+    assert_eq!(
+        (whole.finish, whole.output_ids.len()),
+        (Finish::Length, 150)
+    );
+    let (line, rest) = whole.output.split_once('\n').unwrap();
+    assert!(!rest.is_empty());
+    items[0].stop_at_newline();
+    let cut = note(&mut llama, false, &items).remove(0);
+    assert_eq!((cut.finish, cut.output.as_str()), (Finish::Newline, line));
+    assert_eq!(cut.output_ids, whole.output_ids[..cut.output_ids.len()]);
+    assert_eq!(cut.tokens.output, cut.output_ids.len() + 1);
 }

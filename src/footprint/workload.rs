@@ -138,6 +138,31 @@ impl Workload {
         }
     }
 
+    /// A prompt whose last `asked_len` tokens are read one by one after the first `context_len` were prefilled and
+    /// compressed, as the caches count it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Decisions
+    /// What is asked is read token by token, as the output is, so that every rule of keeping counts it as it counts an
+    /// output: the last token of the prompt is the first decode query either way, the others are decode queries of their own.
+    pub fn query_agnostic(
+        context_len: usize,
+        asked_len: usize,
+        output_len: usize,
+        chunk_len: usize,
+    ) -> Result<Self, WorkloadError> {
+        let Some(read_len) = asked_len.checked_sub(1) else {
+            return Err(WorkloadError::Empty {
+                prompt_len: 0,
+                output_len,
+            });
+        };
+        let (prompt_len, output_len) = (context_len + 1, read_len + output_len);
+        Self::new(prompt_len, output_len, chunk_len, Convention::Counted)
+    }
+
     /// Whose rules count.
     pub fn convention(&self) -> Convention {
         self.convention
@@ -216,6 +241,18 @@ mod tests {
         assert_eq!(counted.counted(), Some(counted));
         let one = Workload::new(1, 0, 4, Convention::Reference).unwrap();
         assert_eq!(one.counted(), None);
+    }
+
+    #[test]
+    fn what_is_asked_after_compression_counts_like_output() {
+        let known = Workload::new(8, 2, 4, Convention::Counted).unwrap();
+        let after = |context_len, asked_len| Workload::query_agnostic(context_len, asked_len, 2, 4);
+        assert_eq!(after(7, 1).unwrap(), known);
+        let late = after(5, 3).unwrap();
+        assert_eq!((late.prefill_len(), late.output_len()), (5, 4));
+        assert_eq!(late.total_len(), known.total_len());
+        assert_eq!(late.chunks(), [0..4, 4..5]);
+        assert!(after(5, 0).is_err());
     }
 
     #[test]

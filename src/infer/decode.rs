@@ -1,4 +1,4 @@
-//! Greedy decoding, one token per forward call.
+//! Decoding, one token per forward call: greedy, or of tokens that are known.
 
 use super::error::InferError;
 use super::model_cache::ModelCache;
@@ -22,6 +22,22 @@ pub struct Limits {
     pub max_new_tokens: usize,
     /// Tokens that end the output.
     pub stop_tokens: Vec<i64>,
+}
+
+/// Takes in prompt tokens from `position` on one by one, as decoded ones are: after the prefill, when methods have compressed.
+///
+/// # Errors
+/// Whatever the model or a cache cannot do.
+pub fn read(
+    llama: &Llama,
+    cache: &mut ModelCache,
+    tokens: &[i64],
+    position: usize,
+) -> Result<(), AnyFault> {
+    for (offset, token) in tokens.iter().enumerate() {
+        let _ = llama.forward_cached(&[*token], position + offset, cache)?;
+    }
+    Ok(())
 }
 
 /// Decodes from `query`, the last prompt token, at `position`; `n` output tokens take `n` forward calls.

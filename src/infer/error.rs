@@ -49,6 +49,16 @@ pub enum InferError {
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,
+    /// A prompt that is prefilled whole, so that nothing is left to decode from.
+    #[error(
+        "{prefill_len} of a prompt's {prompt_len} tokens cannot be prefilled: at least 1 must follow"
+    )]
+    WholePrompt {
+        /// Tokens to prefill.
+        prefill_len: usize,
+        /// Tokens of the prompt.
+        prompt_len: usize,
+    },
     /// Tokens to forget, for a cache that cannot forget them.
     #[error("a method without a patch was given one of {patch_len} tokens")]
     Patch {
@@ -80,6 +90,7 @@ impl Coded for InferError {
             Self::Layer { .. } => "infer.layer",
             Self::NotFinite { .. } => "infer.not_finite",
             Self::EmptyPrompt => "infer.empty_prompt",
+            Self::WholePrompt { .. } => "infer.whole_prompt",
             Self::Patch { .. } => "infer.patch",
             Self::ChunkLen => "infer.chunk_len",
         }
@@ -92,6 +103,7 @@ impl Coded for InferError {
             Self::Shape { .. }
             | Self::Layer { .. }
             | Self::EmptyPrompt
+            | Self::WholePrompt { .. }
             | Self::Patch { .. }
             | Self::ChunkLen => Kind::Input,
         }

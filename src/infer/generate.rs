@@ -2,7 +2,7 @@
 
 use super::cache::RowSpec;
 use super::counter::KvUsage;
-use super::decode::{Finish, Limits, decode_greedy};
+use super::decode::{Finish, Limits, decode_greedy, read};
 use super::error::InferError;
 use super::memory;
 use super::model_cache::ModelCache;
@@ -33,7 +33,7 @@ pub struct Generation {
     pub finish: Finish,
     /// Keys and values, counted from the caches.
     pub usage: KvUsage,
-    /// Wall time of the prompt pass.
+    /// Wall time of the prompt pass: prefill, and what is read after it.
     pub prefill_ms: f64,
     /// Wall time of decoding.
     pub decode_ms: f64,
@@ -55,7 +55,7 @@ impl Engine<'_> {
         Ok(ModelCache::open(policy, num_layers, spec)?)
     }
 
-    /// Answers `prompt` greedily.
+    /// Answers `prompt` greedily; all of it but the last token is prefilled.
     ///
     /// # Errors
     /// [`InferError::EmptyPrompt`] for no tokens; else as [`prefill`] and [`decode_greedy`].
@@ -65,25 +65,50 @@ impl Engine<'_> {
         prompt: &[i64],
         limits: &Limits,
     ) -> Result<Generation, AnyFault> {
-        let Some((last, head)) = prompt.split_last() else {
-            return Err(InferError::EmptyPrompt.into());
+        let prefill_len = prompt.len().checked_sub(1);
+        let prefill_len = prefill_len.ok_or(InferError::EmptyPrompt)?;
+        self.generate_after(policy, prompt, prefill_len, limits)
+    }
+
+    /// Answers `prompt` greedily; its first `prefill_len` tokens are prefilled, and `policy` compresses without having seen
+    /// the others, which are read one by one like the output.
+    ///
+    /// # Errors
+    /// [`InferError::WholePrompt`] if no tokens follow; else as [`prefill`] and [`decode_greedy`].
+    pub fn generate_after(
+        &self,
+        policy: &dyn Policy,
+        prompt: &[i64],
+        prefill_len: usize,
+        limits: &Limits,
+    ) -> Result<Generation, AnyFault> {
+        let Some((head, [asked @ .., last])) = prompt.split_at_checked(prefill_len) else {
+            return Err(InferError::WholePrompt {
+                prefill_len,
+                prompt_len: prompt.len(),
+            }
+            .into());
         };
-        memory::guard(|| self.answer(policy, head, *last, limits))
+        memory::guard(|| {
+            let mut cache = self.open_cache(policy, prompt.len() - 1 + limits.max_new_tokens)?;
+            let start = Instant::now();
+            prefill(self.llama, &mut cache, head, self.chunk_len)?;
+            read(self.llama, &mut cache, asked, prefill_len)?;
+            let prefill_ms = milliseconds(start);
+            self.answer(cache, *last, prompt.len() - 1, limits, prefill_ms)
+        })
     }
 
     fn answer(
         &self,
-        policy: &dyn Policy,
-        head: &[i64],
+        mut cache: ModelCache,
         last: i64,
+        position: usize,
         limits: &Limits,
+        prefill_ms: f64,
     ) -> Result<Generation, AnyFault> {
-        let mut cache = self.open_cache(policy, head.len() + limits.max_new_tokens)?;
         let start = Instant::now();
-        prefill(self.llama, &mut cache, head, self.chunk_len)?;
-        let prefill_ms = milliseconds(start);
-        let start = Instant::now();
-        let (output, finish) = decode_greedy(self.llama, &mut cache, last, head.len(), limits)?;
+        let (output, finish) = decode_greedy(self.llama, &mut cache, last, position, limits)?;
         Ok(Generation {
             output,
             finish,

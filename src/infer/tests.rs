@@ -197,6 +197,29 @@ fn greedy_decoding_continues_as_starting_afresh_would() {
 }
 
 #[test]
+fn a_question_read_after_the_prefill_changes_nothing_where_everything_is_kept() {
+    let (llama, prompt) = (model(), tokens(40));
+    let limits = Limits {
+        max_new_tokens: 6,
+        stop_tokens: Vec::new(),
+    };
+    let known = engine(&llama, 16)
+        .generate(&Full, &prompt, &limits)
+        .unwrap();
+    for prefill_len in [0, 1, 31, 38, 39] {
+        let late = engine(&llama, 16)
+            .generate_after(&Full, &prompt, prefill_len, &limits)
+            .unwrap();
+        assert_eq!(late.output, known.output, "{prefill_len}");
+        assert_eq!(late.usage, known.usage, "{prefill_len}");
+    }
+    for (prefill_len, code) in [(40, "infer.whole_prompt"), (41, "infer.whole_prompt")] {
+        let late = engine(&llama, 16).generate_after(&Full, &prompt, prefill_len, &limits);
+        assert_eq!(late.unwrap_err().code(), code);
+    }
+}
+
+#[test]
 fn prompts_of_one_token_need_no_prefill_and_empty_ones_are_refused() {
     let llama = model();
     let limits = Limits {

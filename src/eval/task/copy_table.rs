@@ -153,6 +153,7 @@ impl Pool {
             context: table.text(),
             needle_end,
             depth: depth_of(first.unwrap_or(0), table.rows.len()),
+            num_units: table.rows.len(),
             gold: Gold::Rows {
                 text: question.answer.clone(),
             },

@@ -92,6 +92,7 @@ fn document(pairs: &[Pair], place: &Place) -> Document {
         needle_end: OPEN.len() + lines_len,
         depth: depth_of(asked, pairs.len()),
         gold: Gold::answer(&question.answer),
+        num_units: pairs.len(),
         question,
     }
 }

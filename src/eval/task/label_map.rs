@@ -97,6 +97,7 @@ fn document(mappings: &[Mapping], place: &Place) -> Document {
         context: lines.concat(),
         depth: depth_of(last, num_shots),
         gold: Gold::answer(question.answer.trim()),
+        num_units: num_shots,
         question,
     }
 }

@@ -17,6 +17,7 @@ use crate::eval::haystack::Haystack;
 use crate::eval::item::{Filling, Item};
 use crate::eval::material::Material;
 use crate::eval::metric::registry::Metric;
+use crate::eval::parts::Parts;
 use crate::eval::plan::Place;
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
@@ -70,15 +71,19 @@ impl Task for Recall {
         let fact = Fact::draw(&mut rng, KeyClass::Evaluation);
         let (text, cut) = writer.text(&mut rng, &fact, place)?;
         let (prompt, answer) = writer.prompt(&fact, &text, cut)?;
-        Ok(Filling {
+        let tail_len = writer.tail_len(&fact)?;
+        let filling = Filling {
             depth: share(cut, text.len()),
-            needle_distance: writer.tail_len(&fact)? + text.len() - cut,
+            needle_distance: tail_len + text.len() - cut,
+            num_units: None,
+            parts: Parts::in_order(prompt.len(), 1, tail_len, 0),
             prompt,
-            answer,
             cue: String::new(),
             gold: Gold::answer(fact.value.to_string()),
-        }
-        .at(place))
+            max_new_tokens: answer.len(),
+            answer,
+        };
+        Ok(Item::generated(place, filling))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::eval::error::EvalError;
 use crate::eval::haystack::documents::HeldOutDocuments;
 use crate::eval::item::Item;
 use crate::eval::material::Material;
+use crate::eval::parts::Parts;
 use crate::eval::plan::Plan;
 use crate::fault::Coded;
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,30 +246,57 @@ fn check(case: &Case, plan: &Plan, item: &Item) {
     let solved = (case.solve)(&prompt);
     assert_eq!(text_of(&item.answer), solved.answer, "{prompt}");
     assert_eq!((case.class)(&solved.key), KeyClass::Evaluation);
-    let used = item.prompt.len() + item.answer.len();
+    check_parts(item, &solved);
+    assert_eq!(item.max_new_tokens, item.answer.len());
+    let used = item.prompt.len() + item.max_new_tokens;
     assert!(
-        used <= item.length && item.length - used < case.unit,
+        used <= item.meta.length && item.meta.length - used < case.unit,
         "{used} of {}",
-        item.length
+        item.meta.length
     );
-    let wanted = plan.depths()[item.depth_index];
+    let wanted = plan.depths()[item.meta.depth_index];
     assert!(
-        (item.depth - wanted).abs() <= case.tolerance,
+        (item.meta.depth - wanted).abs() <= case.tolerance,
         "{} for {wanted}",
-        item.depth
+        item.meta.depth
     );
     assert!(
-        (item.depth - solved.depth).abs() < 0.05,
+        (item.meta.depth - solved.depth).abs() < 0.05,
         "{} not {}",
-        item.depth,
+        item.meta.depth,
         solved.depth
     );
-    let before = item.prompt.len() - item.needle_distance;
+    let before = item.prompt.len() - item.meta.needle_distance;
     assert_eq!(
         text_of(&item.prompt[1..before]),
         prompt[..solved.needle_end],
         "{}",
         case.name
+    );
+}
+
+/// Checks that the question alone names the key, and that nothing but the begin token stands outside all parts.
+fn check_parts(item: &Item, solved: &Solved) {
+    let Parts {
+        context,
+        question,
+        cue,
+    } = item.parts.clone();
+    assert_eq!(
+        (context.start, context.end, question.end, cue),
+        (
+            1,
+            question.start,
+            item.prompt.len(),
+            question.end..question.end
+        )
+    );
+    assert_eq!(item.parts.before_question(), Some(question.start));
+    assert!(text_of(&item.prompt[question.clone()]).contains(&solved.key));
+    let needle_end = item.prompt.len() - item.meta.needle_distance;
+    assert!(
+        needle_end <= context.end,
+        "the needle stands in the question"
     );
 }
 
@@ -316,7 +344,7 @@ fn a_length_that_is_too_short_names_the_one_needed() {
     for task in ALL {
         let name = task.card().name;
         let error = try_items(name, &plan(&[16])).unwrap_err();
-        assert_eq!(error.code(), "eval.lengths", "{name}");
+        assert_eq!(error.code(), "task.length", "{name}");
         let EvalError::TooShort { task, needed, .. } = error else {
             panic!("{error}");
         };
@@ -349,7 +377,7 @@ fn a_length_beyond_what_can_be_drawn_is_an_error() {
         matches!(error, EvalError::TooMany { max: 10_000, .. }),
         "{error}"
     );
-    assert_eq!(error.code(), "eval.lengths");
+    assert_eq!(error.code(), "task.length");
 }
 
 #[test]
@@ -395,7 +423,7 @@ fn the_name_asked_for_has_its_first_row_nearest_to_the_depth() {
             .map(|(index, _)| index)
             .collect();
         let num_rows = table.lines().count() - 2;
-        let wanted = plan.depths()[item.depth_index];
+        let wanted = plan.depths()[item.meta.depth_index];
         let off = |depth: f64| (depth - wanted).abs();
         let nearest = first_rows
             .iter()
@@ -403,7 +431,7 @@ fn the_name_asked_for_has_its_first_row_nearest_to_the_depth() {
             .fold(1.0, f64::min);
         // Up to three rows may have been added, each of which moves others by one, after the name was chosen.
         assert!(
-            off(item.depth) <= nearest + 2.0 * share(3, num_rows),
+            off(item.meta.depth) <= nearest + 2.0 * share(3, num_rows),
             "{prompt}"
         );
     }
