@@ -30,8 +30,8 @@ fn settings(name: &str) -> Option<[Setting; 2]> {
             setting("window", AShape::WINDOW_LEN, 1),
         ],
         "vertical-slash" => [
-            setting("columns", lines.num_columns, 1),
-            setting("slashes", lines.num_slashes, 1),
+            setting("columns", lines.num_columns, VerticalSlash::MIN_COLUMNS),
+            setting("slashes", lines.num_slashes, VerticalSlash::MIN_SLASHES),
         ],
         "block-sparse" => [
             setting("top", blocks.num_blocks, 1),
@@ -142,6 +142,10 @@ mod tests {
             (
                 "a-shape:window=0",
                 "`window=0` needs a whole number of at least 1",
+            ),
+            (
+                "vertical-slash:columns=5",
+                "`columns=5` needs a whole number of at least 30",
             ),
             (
                 "block-sparse:top=few",

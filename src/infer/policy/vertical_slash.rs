@@ -29,10 +29,6 @@ const NUM_OBSERVING: usize = 64;
 const FORCED_COLUMNS: usize = 30;
 /// Shortest distances that are always slashes.
 const FORCED_SLASHES: usize = 100;
-/// Fewest columns.
-const MIN_COLUMNS: usize = 30;
-/// Fewest slashes.
-const MIN_SLASHES: usize = 50;
 
 /// The pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -60,14 +56,19 @@ struct Lines {
 }
 
 impl VerticalSlash {
+    /// Fewest columns: fewer count as so many.
+    pub const MIN_COLUMNS: usize = 30;
+    /// Fewest slashes: fewer count as so many.
+    pub const MIN_SLASHES: usize = 50;
+
     /// Picks the lines of the only head of `call`.
     fn lines(&self, call: &Call) -> Lines {
         let probabilities_ms = observed(call);
         let columns_s = probabilities_ms.sum_dim_intlist(0, false, None);
         let slashes_s = slash_sums(&probabilities_ms);
         let (num_columns, num_slashes) = (
-            self.num_columns.max(MIN_COLUMNS),
-            self.num_slashes.max(MIN_SLASHES),
+            self.num_columns.max(Self::MIN_COLUMNS),
+            self.num_slashes.max(Self::MIN_SLASHES),
         );
         Lines {
             columns: best(&columns_s, FORCED_COLUMNS, num_columns),
