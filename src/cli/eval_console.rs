@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Failed items that are named at the end.
 const MOST_NAMED: usize = 5;
 
-/// The user's view of an evaluation, and his hand on it.
+/// What the user sees of an evaluation, and how it is ended early.
 pub(super) struct Console {
     /// Items of the whole run.
     num_items: usize,
@@ -206,5 +206,39 @@ impl Observer for Console {
             .into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::item_result::samples::{failed, result};
+
+    fn console(fail_fast: bool) -> Console {
+        Console::new(10, 1600, fail_fast, Interrupt::detached())
+    }
+
+    #[test]
+    fn failed_items_are_counted_and_the_first_ones_named() {
+        let mut console = console(false);
+        console.finished(&result("a"), false).unwrap();
+        assert!(console.verdict().is_ok());
+        for id in 0..MOST_NAMED + 2 {
+            console.finished(&failed(&format!("b{id}")), false).unwrap();
+        }
+        let text = console.verdict().unwrap_err().to_string();
+        assert!(text.starts_with("7 of 10 items failed:"), "{text}");
+        for words in ["recall full b4: no room [gpu.oom]", "and 2 more: see"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("b5"), "{text}");
+    }
+
+    #[test]
+    fn the_first_failed_item_may_end_the_run() {
+        let mut console = console(true);
+        console.finished(&result("a"), false).unwrap();
+        let error = console.finished(&failed("b"), false).unwrap_err();
+        assert_eq!(error.code(), "eval.failed");
     }
 }

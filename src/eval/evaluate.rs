@@ -18,7 +18,7 @@ use super::stop::{Stop, newline_ids};
 use super::summary::summarise;
 use crate::attention::Backend;
 use crate::data::tokenizer::Tokenizer;
-use crate::fault::AnyFault;
+use crate::fault::{AnyFault, Kind};
 use crate::footprint::holdings::Holdings;
 use crate::footprint::predict::Prediction;
 use crate::footprint::workload::{Convention, Workload};
@@ -88,8 +88,8 @@ impl Evaluation<'_> {
     /// The model's kv heads are permuted for each mask and put back afterwards, also when it ends early.
     ///
     /// # Errors
-    /// What `observer` ends it with; [`EvalError::File`] if an answer cannot be written down. An item that fails is no
-    /// error here: its result says so.
+    /// What `observer` ends it with; [`EvalError::File`] if an answer cannot be written down; a numerical failure of an item,
+    /// once its result says so. An item that fails otherwise is no error here.
     pub fn run(
         &self,
         llama: &mut Llama,
@@ -163,31 +163,37 @@ impl Evaluation<'_> {
     ) -> Result<Vec<ItemResult>, AnyFault> {
         let mut results = Vec::with_capacity(self.items.len());
         for item in self.items {
-            let kept = ledger.get(&self.key(work.method, item)).cloned();
-            let is_kept = kept.is_some();
-            let result = if let Some(result) = kept {
-                result
-            } else {
-                let result = self.answer(work, item);
-                ledger.push(result.clone())?;
-                result
-            };
-            observer.finished(&result, is_kept)?;
+            if let Some(kept) = ledger.get(&self.key(work.method, item)).cloned() {
+                observer.finished(&kept, true)?;
+                results.push(kept);
+                continue;
+            }
+            let (result, fault) = self.answer(work, item);
+            ledger.push(result.clone())?;
+            let heard = observer.finished(&result, false);
+            // Numbers that are not finite, or other ones than the formula's, make every further answer doubtful.
+            match fault {
+                Some(fault) if fault.kind() == Kind::Numerical => return Err(fault),
+                _ => heard?,
+            }
             results.push(result);
         }
         Ok(results)
     }
 
-    /// The result of one item, also where it has no answer.
-    fn answer(&self, work: &Work<'_>, item: &Item) -> ItemResult {
+    /// The result of one item, and why it has no answer, where it has none.
+    fn answer(&self, work: &Work<'_>, item: &Item) -> (ItemResult, Option<AnyFault>) {
         let blank = self.blank(work.method, item);
         let answered = self
             .generate(work, item)
             .and_then(|generation| self.score(work, item, &generation, blank.clone()));
-        answered.unwrap_or_else(|fault| ItemResult {
-            error: Some(ItemError::from(&fault)),
-            ..blank
-        })
+        match answered {
+            Ok(result) => (result, None),
+            Err(fault) => {
+                let error = Some(ItemError::from(&fault));
+                (ItemResult { error, ..blank }, Some(fault))
+            }
+        }
     }
 
     fn generate(&self, work: &Work<'_>, item: &Item) -> Result<Generation, AnyFault> {

@@ -179,3 +179,57 @@ impl From<&AnyFault> for ItemError {
         }
     }
 }
+
+/// Results for tests.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// One answer to the item `id`.
+    pub(crate) fn result(id: &str) -> ItemResult {
+        ItemResult {
+            schema: SCHEMA.to_owned(),
+            model: "tiny".to_owned(),
+            chunk_len: 32,
+            task: "recall".to_owned(),
+            method: "full".to_owned(),
+            id: id.to_owned(),
+            length_target: 160,
+            depth_index: 0,
+            depth: 0.1,
+            needle_distance: 100,
+            num_units: None,
+            seed: 0,
+            mask: None,
+            query_agnostic: false,
+            prompt_hash: "00".to_owned(),
+            tokens: TokenCounts::default(),
+            output: "a\u{2028}\n\"b\"".to_owned(),
+            output_ids: vec![1, 2],
+            cue: String::new(),
+            parsed: "a".to_owned(),
+            gold: Gold::answer("c"),
+            gold_ids: vec![3],
+            finish: Finish::Length,
+            error: None,
+            scores: Scores::new(),
+            kv: None,
+            backend: "cpu-flash".to_owned(),
+            timing: Timing {
+                prefill_ms: 1.0 / 3.0,
+                decode_ms: 0.1,
+            },
+        }
+    }
+
+    /// The same item without an answer.
+    pub(crate) fn failed(id: &str) -> ItemResult {
+        ItemResult {
+            error: Some(ItemError {
+                code: "gpu.oom".to_owned(),
+                message: "no room".to_owned(),
+            }),
+            ..result(id)
+        }
+    }
+}
