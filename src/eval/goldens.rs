@@ -30,3 +30,14 @@ pub(super) fn assert_golden(found: f64, wanted: &Value, name: &str, case: &Value
         "{name} is {found}, not {wanted}: {case}"
     );
 }
+
+/// Fails if the best of `compat(output, right answer)` is not what HELMET's `calculate_metrics` calls `name`, in any case.
+pub(super) fn assert_calculated(name: &str, compat: fn(&str, &str) -> f64) {
+    for case in goldens("calculate_metrics") {
+        let output = case["prediction"].as_str().unwrap();
+        let answers = texts(&case["answers"]);
+        let scores = answers.iter().map(|answer| compat(output, answer));
+        let found = scores.fold(0.0, f64::max);
+        assert_golden(found, &case["metrics"], name, &case);
+    }
+}

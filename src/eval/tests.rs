@@ -119,6 +119,12 @@ fn model_preferring(ids: &[i64]) -> Llama {
     Llama::from_tensors(config, tensors).unwrap()
 }
 
+const RULES: [StreamingRule; 3] = [
+    StreamingRule::Sliding,
+    StreamingRule::DuoChunk,
+    StreamingRule::FrozenPrompt,
+];
+
 const ASKED: [&str; 9] = [
     "snapkv:0.5:window=4",
     "streaming-llm",
@@ -186,6 +192,15 @@ fn evaluate(
     results
 }
 
+/// One short item for each depth.
+fn few_items() -> Vec<Item> {
+    items(&Plan {
+        lengths: vec![160],
+        items_per_cell: 1,
+        ..plan()
+    })
+}
+
 /// Counts what it hears of.
 struct Heard(usize);
 
@@ -200,17 +215,9 @@ impl Observer for Heard {
 #[test]
 fn every_method_answers_every_item_and_the_model_is_put_back() {
     tch::set_num_threads(1);
-    let items = items(&Plan {
-        lengths: vec![160],
-        items_per_cell: 1,
-        ..plan()
-    });
+    let items = few_items();
     let mut llama = model();
-    for rule in [
-        StreamingRule::Sliding,
-        StreamingRule::DuoChunk,
-        StreamingRule::FrozenPrompt,
-    ] {
+    for rule in RULES {
         let results = evaluate(&mut llama, rule, Question::Known, &items);
         let kinds: Vec<_> = results[..5].iter().map(|result| result.kind).collect();
         let asked: Vec<&str> = results[5..].iter().map(|of| of.name.as_str()).collect();
@@ -250,17 +257,9 @@ fn every_method_answers_every_item_and_the_model_is_put_back() {
 #[test]
 fn without_knowing_the_question_caches_hold_what_the_formula_says() {
     tch::set_num_threads(1);
-    let items = items(&Plan {
-        lengths: vec![160],
-        items_per_cell: 1,
-        ..plan()
-    });
+    let items = few_items();
     let mut llama = model();
-    for rule in [
-        StreamingRule::Sliding,
-        StreamingRule::DuoChunk,
-        StreamingRule::FrozenPrompt,
-    ] {
+    for rule in RULES {
         let known = evaluate(&mut llama, rule, Question::Known, &items);
         // The observer fails on a result with an error, such as another footprint than predicted.
         let unknown = evaluate(&mut llama, rule, Question::Unknown, &items);
