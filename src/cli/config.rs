@@ -2,8 +2,10 @@
 
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::output;
+use crate::config::eval::EvalFile;
 use crate::config::pretrain::PretrainFile;
 use crate::config::train::TrainFile;
+use crate::eval::request::Request;
 use crate::fault::AnyFault;
 
 /// What to do with a configuration.
@@ -42,6 +44,7 @@ struct SchemaArgs {
 enum Purpose {
     Train,
     Pretrain,
+    Eval,
 }
 
 /// Runs `prulong config`.
@@ -59,6 +62,7 @@ fn show(args: &ShowArgs) -> Result<(), AnyFault> {
     let resolved = match args.purpose {
         Purpose::Train => args.config.load::<TrainFile>()?.resolved,
         Purpose::Pretrain => args.config.load::<PretrainFile>()?.resolved,
+        Purpose::Eval => args.config.load_as(Request::of)?.resolved,
     };
     output::line(resolved.trim_end())?;
     Ok(())
@@ -68,6 +72,7 @@ fn schema(purpose: Purpose) -> Result<(), AnyFault> {
     let schema = match purpose {
         Purpose::Train => schemars::schema_for!(TrainFile),
         Purpose::Pretrain => schemars::schema_for!(PretrainFile),
+        Purpose::Eval => schemars::schema_for!(EvalFile),
     };
     output::json(&schema)?;
     Ok(())

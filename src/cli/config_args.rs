@@ -1,7 +1,7 @@
 //! `--config FILE --set a.b=value`, shared by every command that runs from a configuration.
 
-use crate::config::error::ConfigError;
-use crate::config::load::{ConfigFile, Loaded, load};
+use crate::config::error::{Bad, ConfigError};
+use crate::config::load::{ConfigFile, Loaded, load_as};
 use std::path::PathBuf;
 
 /// A configuration file and what replaces some of its values.
@@ -29,11 +29,22 @@ impl ConfigArgs {
     /// # Errors
     /// [`ConfigError`] with the place of the first thing that is wrong.
     pub fn load<F: ConfigFile>(&self) -> Result<Loaded<F::Checked>, ConfigError> {
+        self.load_as(F::check)
+    }
+
+    /// Loads as [`Self::load`] does, and checks with `check`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_as<F: ConfigFile, T>(
+        &self,
+        check: impl Fn(&F) -> Result<T, Bad>,
+    ) -> Result<Loaded<T>, ConfigError> {
         let device = self
             .device
             .iter()
             .map(|device| format!("run.device={device}"));
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(device).collect();
-        load::<F>(&self.config, &overrides)
+        load_as(&self.config, &overrides, check)
     }
 }

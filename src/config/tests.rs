@@ -1,6 +1,7 @@
 //! Loading as a user meets it: every case is a file, overrides, and what comes of them.
 
 use crate::config::error::ConfigError;
+use crate::config::eval::EvalFile;
 use crate::config::gates::GateInit;
 use crate::config::load::{Loaded, load, values};
 use crate::config::pretrain::PretrainFile;
@@ -393,6 +394,8 @@ fn every_committed_configuration_loads() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let error = if name.starts_with("pretrain") {
             load::<PretrainFile>(&path, &[]).err()
+        } else if name.starts_with("eval") {
+            load::<EvalFile>(&path, &[]).err()
         } else {
             load::<TrainFile>(&path, &[]).err()
         };

@@ -166,7 +166,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::resolve;
+    use crate::config::load::{load_as, resolve};
     use crate::fault::Coded;
 
     fn file(words: &[&str]) -> EvalFile {
@@ -189,6 +189,22 @@ mod tests {
         assert_eq!(request.plans().len(), 2);
         assert_eq!(request.grid().depths, [0.25, 0.75]);
         assert!(request.needs_haystack());
+    }
+
+    #[test]
+    fn the_quick_suite_is_a_matrix_of_every_small_task() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = root.join("configs/eval-quick.toml");
+        let request = load_as(&path, &[], Request::of).unwrap().config;
+        assert_eq!((request.tasks.len(), request.methods.len()), (4, 4));
+        assert_eq!(request.grid().num_items(), 3 * 5 * 2);
+        assert_eq!(
+            request.file.models[0].path,
+            root.canonicalize().unwrap().join("checkpoints/tiny")
+        );
+        let set = ["tasks=[\"recal\"]".to_owned()];
+        let error = load_as(&path, &set, Request::of).unwrap_err().to_string();
+        assert!(error.starts_with("--set 'tasks="), "{error}");
     }
 
     #[test]
