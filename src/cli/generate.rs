@@ -122,6 +122,7 @@ impl GeneratorKind {
                 num_needles_min: 1,
                 num_needles_max: 4,
                 num_questions_max: 2,
+                depth_max: 1.0,
                 answer_weight: 1.0,
             }),
             Self::Natural => GeneratorSettings::Natural(NaturalSettings { weight }),

@@ -132,6 +132,9 @@ pub struct NeedlesSettings {
     /// teach more than one.
     #[serde(default = "four")]
     pub num_questions_max: usize,
+    /// Needles stand in this first share of the text, (0, 1]. 1: anywhere; less: only far from the questions.
+    #[serde(default = "one")]
+    pub depth_max: f64,
     /// Weight of an answer's tokens in the loss, other trained tokens having 1. 1: no emphasis.
     #[serde(default = "one")]
     pub answer_weight: f64,
@@ -229,6 +232,8 @@ impl NeedlesSettings {
         positive(at, "weight", self.weight)?;
         positive(at, "answer_weight", self.answer_weight)?;
         check::len(&key(at, "num_questions_max"), self.num_questions_max)?;
+        positive(at, "depth_max", self.depth_max)?;
+        check::share(&key(at, "depth_max"), self.depth_max)?;
         let range = (self.num_needles_min, self.num_needles_max);
         ordered(at, "num_needles", range)
     }

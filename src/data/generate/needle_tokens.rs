@@ -69,9 +69,10 @@ impl NeedleTokens {
         form.question(fact).encode(&self.tokenizer)
     }
 
-    /// Draws a place for a needle in `text`, at a uniform depth and then at the nearest line start.
-    pub fn draw_place(&self, rng: &mut ChaCha8Rng, text: &[u32]) -> usize {
-        self.line_start_from(text, index_below(rng, text.len() + 1))
+    /// Draws a place for a needle in `text`, at a uniform depth in [0, `depth_max`] and then at the nearest line start.
+    pub fn draw_place(&self, rng: &mut ChaCha8Rng, text: &[u32], depth_max: f64) -> usize {
+        let last = place_at(depth_max, text.len());
+        self.line_start_from(text, index_below(rng, last + 1))
     }
 
     /// The nearest line start, forward before backward; `place` itself if the text has none nearby.
@@ -105,6 +106,17 @@ impl NeedleTokens {
         joined.extend(text[done..].iter().map(|id| (*id, TokenOrigin::Text)));
         joined
     }
+}
+
+/// The place in a text of `text_len` tokens that lies at `depth`, 0 being its beginning and 1 its end.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a depth in [0, 1] of a text of fewer than 2^52 tokens"
+)]
+pub fn place_at(depth: f64, text_len: usize) -> usize {
+    ((depth * text_len as f64).round() as usize).min(text_len)
 }
 
 /// Where a token of a text with needles comes from.
@@ -149,8 +161,8 @@ mod tests {
         for _ in 0..50 {
             let needle = TOKENIZER.encode("NEEDLE\n").unwrap();
             let mut needles = vec![
-                (tokens.draw_place(&mut rng, &text), needle.clone()),
-                (tokens.draw_place(&mut rng, &text), needle.clone()),
+                (tokens.draw_place(&mut rng, &text, 1.0), needle.clone()),
+                (tokens.draw_place(&mut rng, &text, 1.0), needle.clone()),
             ];
             let joined = tokens.hide(&text, &mut needles);
             let ids: Vec<u32> = joined.iter().map(|(id, _)| *id).collect();

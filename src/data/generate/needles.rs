@@ -23,6 +23,8 @@ pub struct Needles {
     needles: CountRange,
     /// Questions at the end, at most one per needle.
     max_questions: usize,
+    /// Share of the text, from its beginning, in which needles stand.
+    depth_max: f64,
     /// Weight of an answer's tokens; natural text and cues have 1, needles 0.
     answer_weight: f32,
 }
@@ -67,6 +69,7 @@ impl Needles {
             tokens,
             needles: CountRange::new(NAME, "num_needles_min", min, max)?,
             max_questions: settings.num_questions_max,
+            depth_max: settings.depth_max,
             answer_weight: loss_weight(settings.answer_weight),
         })
     }
@@ -93,7 +96,10 @@ impl Needles {
         let mut needles: Vec<(usize, Vec<u32>)> = content
             .definitions
             .into_iter()
-            .map(|definition| (self.tokens.draw_place(rng, text), definition))
+            .map(|definition| {
+                let place = self.tokens.draw_place(rng, text, self.depth_max);
+                (place, definition)
+            })
             .collect();
         let mut sequence = Sequence::default();
         sequence.push_all(&[self.tokens.bos()], 0.0);
@@ -147,45 +153,65 @@ mod tests {
     use crate::random::stream;
 
     fn generator(needles: (usize, usize), max_questions: usize) -> Needles {
+        generator_within(1.0, needles, max_questions)
+    }
+
+    fn generator_within(depth_max: f64, needles: (usize, usize), max_questions: usize) -> Needles {
         let settings = NeedlesSettings {
             weight: 1.0,
             num_needles_min: needles.0,
             num_needles_max: needles.1,
             num_questions_max: max_questions,
+            depth_max,
             answer_weight: 2.0,
         };
         let tokens = NeedleTokens::new(TOKENIZER.clone()).unwrap();
         Needles::from_settings(&settings, natural(), tokens).unwrap()
     }
 
-    #[test]
-    fn the_last_line_is_a_complete_question_about_a_needle() {
-        let generator = generator((1, 4), 2);
-        let mut depths = Vec::new();
-        for index in 0..150 {
-            let sequence = generator.sequence(&mut stream("t", &[index]), 512).unwrap();
-            assert_eq!((sequence.ids.len(), sequence.weights.len()), (512, 512));
-            let text = TOKENIZER.decode(&sequence.ids[1..]).unwrap();
-            assert!(text.ends_with('\n'));
-            let Some(question) = text
-                .lines()
-                .last()
-                .and_then(|line| line.strip_prefix("assert_eq!("))
-            else {
-                continue;
-            };
-            let (key, value) = question
-                .strip_suffix(");")
-                .unwrap()
-                .split_once(", ")
-                .unwrap();
-            let needle = format!("const {key}: u64 = {value};");
-            let at = text.lines().position(|line| line == needle).expect(&text);
-            depths.push(at * 100 / text.lines().count());
-        }
+    /// Line of the needle that the last line asks for, in % of all lines; `None` for a needle that is no constant.
+    fn depth_asked_for(sequence: &Sequence) -> Option<usize> {
+        let text = TOKENIZER.decode(&sequence.ids[1..]).unwrap();
+        assert!(text.ends_with('\n'));
+        let question = text.lines().last()?.strip_prefix("assert_eq!(")?;
+        let (key, value) = question
+            .strip_suffix(");")
+            .unwrap()
+            .split_once(", ")
+            .unwrap();
+        let needle = format!("const {key}: u64 = {value};");
+        let at = text.lines().position(|line| line == needle).expect(&text);
+        Some(at * 100 / text.lines().count())
+    }
+
+    fn depths(generator: &Needles) -> Vec<usize> {
+        let mut depths: Vec<usize> = (0..150)
+            .filter_map(|index| {
+                let sequence = generator.sequence(&mut stream("t", &[index]), 512).unwrap();
+                assert_eq!((sequence.ids.len(), sequence.weights.len()), (512, 512));
+                depth_asked_for(&sequence)
+            })
+            .collect();
         depths.sort_unstable();
+        assert!(depths.len() > 50);
+        depths
+    }
+
+    #[test]
+    fn the_last_line_is_a_complete_question_about_a_needle_somewhere_in_the_text() {
+        let depths = depths(&generator((1, 4), 2));
         assert!(
-            depths.len() > 50 && depths[5] < 15 && depths[depths.len() - 6] > 80,
+            depths[5] < 15 && depths[depths.len() - 6] > 80,
+            "{depths:?}"
+        );
+    }
+
+    #[test]
+    fn needles_stand_in_the_share_of_the_text_that_the_settings_say() {
+        let depths = depths(&generator_within(0.2, (1, 4), 2));
+        // A needle moves to the next line start, 64 of 512 tokens away at most.
+        assert!(
+            depths[5] < 10 && depths[depths.len() - 1] < 45,
             "{depths:?}"
         );
     }

@@ -10,7 +10,7 @@
 use super::{Card, Category, Needs, Task};
 use crate::data::generate::fact::{Fact, KeyClass};
 use crate::data::generate::needle_form::NeedleForm;
-use crate::data::generate::needle_tokens::NeedleTokens;
+use crate::data::generate::needle_tokens::{NeedleTokens, place_at};
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::haystack::Haystack;
@@ -112,7 +112,7 @@ impl Writer<'_> {
             });
         };
         let text = self.haystack.draw(rng, text_len)?;
-        let wanted = needle_place(place.depth, text_len);
+        let wanted = place_at(place.depth, text_len);
         let cut = self.tokens.line_start_from(&text, wanted);
         Ok((text, cut))
     }
@@ -139,16 +139,6 @@ impl Writer<'_> {
         prompt.extend(&question.cue);
         Ok((prompt, question.answer))
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a depth in [0, 1] of a text of fewer than 2^52 tokens"
-)]
-fn needle_place(depth: f64, text_len: usize) -> usize {
-    ((depth * text_len as f64).round() as usize).min(text_len)
 }
 
 #[expect(
