@@ -70,6 +70,7 @@ fn cpu_flash_equals_the_reference_for_every_visibility() {
         (1, 1, 1, 1, 1),
         (2, 113, 113, 2, 2),
         (3, 5, 40, 1, 4),
+        (2, 1, 40, 3, 4),
         (1, 64, 64, 3, 1),
     ] {
         let x = inputs(3, (b, t, s), (kv, group, 8));

@@ -1,4 +1,9 @@
 //! Preallocated rows that grow by a quarter.
+//!
+//! # Decisions
+//! Rows lie head by head in memory, `[K, capacity, D]`, and are handed out as `[len, K, D]` views: attention reads a head's keys
+//! from first to last. On one thread (AVX-512, f32) a decoded token's attention over 16,384 rows took 0.65 of the time that it
+//! took with rows token by token for 8 kv heads of 32, and 0.76 for 3 of 64.
 
 use super::RowSpec;
 use super::attend::{causal, causal_pairs, row_count};
@@ -120,11 +125,13 @@ impl Growing {
     }
 }
 
-/// Uninitialised rows `[capacity, K, D]`.
+/// Uninitialised rows `[capacity, K, D]`, head by head in memory.
 pub(super) fn allocate(spec: &RowSpec, capacity: usize) -> Result<Tensor, InferError> {
-    let shape = [capacity, spec.num_kv_heads, spec.head_dim].map(to_i64);
-    Tensor::f_empty(shape, (spec.kind, spec.device)).map_err(InferError::torch(format!(
+    let shape = [spec.num_kv_heads, capacity, spec.head_dim].map(to_i64);
+    let rows_ksd = Tensor::f_empty(shape, (spec.kind, spec.device));
+    let rows_ksd = rows_ksd.map_err(InferError::torch(format!(
         "allocate {capacity} cache rows of {} kv heads",
         spec.num_kv_heads
-    )))
+    )))?;
+    Ok(rows_ksd.transpose(0, 1))
 }
