@@ -138,23 +138,29 @@ deny:
 		echo "cargo deny: not installed, not run"; \
 	fi
 
-bench: provision ## Measure training steps, the packer and the loader, a JSON object per case
+bench: provision ## Measure training steps, inference, the packer and the loader, a JSON object per case
 	cargo bench --bench engine
 
-# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line alone takes more than an hour of one core.
+# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line of either kind alone takes more than an hour of
+# one core.
 PEERS := .peers/venv
 COMPARE := OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare
 
-bench-peers: provision $(PEERS)/ready ## Compare the training step with PyTorch eager on the same files
-	cargo build --release --example step
-	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096,16384
-	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096,16384 --strong
-	$(COMPARE) tiny --span 16,128,1 --lens 1024,4096 --dtypes bf16
-	$(COMPARE) 124m:3 --lens 1024,4096
-	$(COMPARE) 124m:3 --lens 1024,4096 --strong
-	$(COMPARE) 124m:3 --lens 16384 --rounds 5 --repeat 1
+bench-peers: provision $(PEERS)/ready ## Compare training steps with PyTorch, inference with transformers and kvpress
+	cargo build --release --example step --example infer
+	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096,16384
+	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096,16384 --strong
+	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096 --dtypes bf16
+	$(COMPARE) step 124m:3 --lens 1024,4096
+	$(COMPARE) step 124m:3 --lens 1024,4096 --strong
+	$(COMPARE) step 124m:3 --lens 16384 --rounds 5 --repeat 1
+	$(COMPARE) infer tiny --span 16,128 --lens 1024,4096 --chunk 16384 --methods full,snapkv:0.7,pyramidkv:0.7
+	$(COMPARE) infer tiny --span 16,128 --lens 1024,4096 --chunk 16384 --methods mask --rule frozen-prompt
+	$(COMPARE) infer tiny --span 16,128 --lens 4096,16384 --chunk 1024
+	$(COMPARE) infer 124m --lens 2048 --chunk 1024
+	$(COMPARE) infer 124m:3 --lens 8192,65536 --chunk 8192 --new-tokens 32 --rounds 3 --repeat 1
 
 $(PEERS)/ready:
 	python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet torch==2.11.0 numpy safetensors
+	$(PEERS)/bin/pip install --quiet torch==2.11.0 numpy safetensors transformers==5.2.0 kvpress==0.5.5
 	@touch $@

@@ -1,4 +1,4 @@
-//! How fast the engine is on this machine: training steps, the packer and the loader; one JSON object per case.
+//! How fast the engine is on this machine: training steps, inference, the packer and the loader; one JSON object per case.
 //!
 //! ```text
 //! cargo bench --bench engine [-- FILTER] [-- --quick]
@@ -15,14 +15,24 @@ use std::process::{Command, ExitCode};
 
 #[path = "engine/data.rs"]
 pub(crate) mod data;
+#[path = "engine/infer.rs"]
+pub(crate) mod infer;
+#[path = "shared/infer_run.rs"]
+mod infer_run;
 #[path = "shared/measure.rs"]
 mod measure;
+#[path = "engine/shape.rs"]
+pub(crate) mod shape;
 #[path = "engine/step.rs"]
 pub(crate) mod step;
 
-use step::{Shape, StepCase};
+use infer::{Endless, InferCase};
+use infer_run::Cost;
+use measure::Samples;
+use shape::Shape;
+use step::StepCase;
 
-/// Measures training steps, the packer and the loader; prints one JSON object per case.
+/// Measures training steps, inference, the packer and the loader; prints one JSON object per case.
 #[derive(Debug, Parser)]
 #[command(name = "engine", max_term_width = 100)]
 pub(crate) struct Args {
@@ -66,6 +76,8 @@ impl Args {
 pub(crate) enum Case {
     /// One training step.
     Step(StepCase),
+    /// A prompt answered.
+    Infer(InferCase),
     /// Text to packed rows.
     Pack,
     /// Packed rows to micro-batches.
@@ -92,14 +104,16 @@ impl Case {
                 }
             }
         }
+        cases.extend(InferCase::all(quick).into_iter().map(Self::Infer));
         cases.extend([Self::Pack, Self::Load]);
         cases
     }
 
-    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `pack` or `load`.
+    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `infer/SHAPE/METHOD/TOKENS`, `pack` or `load`.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Step(case) => case.name(),
+            Self::Infer(case) => case.name(),
             Self::Pack => "pack".to_owned(),
             Self::Load => "load".to_owned(),
         }
@@ -109,6 +123,7 @@ impl Case {
     pub(crate) fn measure(&self, quick: bool, repeat: usize) -> Measured {
         match self {
             Self::Step(case) => case.measure(repeat),
+            Self::Infer(case) => case.measure(repeat),
             Self::Pack => data::pack_text(quick, repeat),
             Self::Load => data::load_rows(quick, repeat),
         }
@@ -132,10 +147,14 @@ pub(crate) struct Measured {
     pub(crate) peak_rss_bytes: Option<u64>,
     /// Whether that leaves the preparation out.
     pub(crate) is_peak_of_samples: bool,
-    /// Attention kernel; a step's.
+    /// Attention kernel; not the packer's or the loader's.
     pub(crate) backend: Option<&'static str>,
     /// Threads of one operator.
     pub(crate) threads: usize,
+    /// What an answer cost; of a prompt that was answered.
+    pub(crate) cost: Option<Cost>,
+    /// Memory on the way; of decoding without end.
+    pub(crate) endless: Option<Endless>,
 }
 
 /// Tokens and bytes that one sample works through.
@@ -157,25 +176,33 @@ impl Measured {
     ) -> Self {
         let is_peak_of_samples = measure::reset_peak_rss();
         let mut amount = work();
-        let samples = measure::samples(repeat, || amount = work());
-        let seconds = measure::quantile(&samples.wall_ms, 0.5) / 1e3;
+        let mut samples = Samples::default();
+        for _ in 0..repeat {
+            amount = samples.time(&mut work);
+        }
+        Self {
+            is_peak_of_samples,
+            backend,
+            ..Self::of(case, samples, amount)
+        }
+    }
+
+    /// What `samples` of `amount` each say, and this process's memory.
+    pub(crate) fn of(case: String, samples: Samples, amount: Amount) -> Self {
         Self {
             case,
-            tokens_per_s: real(amount.tokens) / seconds,
-            mb_per_s: amount.bytes.map(|bytes| real(bytes) / 1e6 / seconds),
+            tokens_per_s: samples.per_s(amount.tokens),
+            mb_per_s: amount.bytes.map(|bytes| samples.per_s(bytes) / 1e6),
             samples_ms: samples.wall_ms,
             cpu_ms: samples.cpu_ms,
             peak_rss_bytes: measure::peak_rss_bytes(),
-            is_peak_of_samples,
-            backend,
+            is_peak_of_samples: false,
+            backend: None,
             threads: threads::threads(),
+            cost: None,
+            endless: None,
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 fn main() -> ExitCode {

@@ -25,7 +25,6 @@ use prulong::torch::device;
 use prulong::torch::dtype::Dtype;
 use prulong::torch::host;
 use prulong::torch::threads;
-use safetensors::tensor::TensorView;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,8 +33,12 @@ use std::process::ExitCode;
 pub(crate) mod batch;
 #[path = "../benches/shared/measure.rs"]
 mod measure;
+#[path = "shared/tensor_file.rs"]
+pub(crate) mod tensor_file;
 
 use batch::Batch;
+use measure::{Samples, real};
+use tensor_file::{OutError, Values};
 
 /// Loss and gradients of one batch under given gates.
 ///
@@ -85,23 +88,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     compute: ComputeArgs,
-}
-
-/// The result could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write `{path}`")]
-struct OutError {
-    path: PathBuf,
-    source: safetensors::SafeTensorError,
-}
-
-impl Coded for OutError {
-    fn code(&self) -> &'static str {
-        "step.out"
-    }
-    fn kind(&self) -> Kind {
-        Kind::Storage
-    }
 }
 
 /// A loss or gradient that is no number.
@@ -185,19 +171,19 @@ pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
         settings: pass_settings(&memory, &LossSettings::default()),
     };
     let row = Row::new(&model, &batch.ids, &batch.labels, &batch.doc_lens);
-    let loaded_rss_bytes = measure::status_bytes("VmRSS:");
+    let loaded_rss_bytes = measure::rss_bytes();
     let is_peak_of_steps = measure::reset_peak_rss();
     let mut last = Step::run(&pass, &row, &batch, args.weight_grads);
-    let samples = measure::samples(args.repeat, || {
+    let mut samples = Samples::default();
+    for _ in 0..args.repeat {
         last.grads = None;
-        last = Step::run(&pass, &row, &batch, args.weight_grads);
-    });
+        last = samples.time(|| Step::run(&pass, &row, &batch, args.weight_grads));
+    }
     let peak_rss_bytes = measure::peak_rss_bytes();
     last.check()?;
     last.write(&model, &args.out)?;
-    let seconds = measure::quantile(&samples.wall_ms, 0.5) / 1e3;
     Ok((args.repeat > 0).then(|| Report {
-        tokens_per_s: real(batch.ids.len()) / seconds,
+        tokens_per_s: samples.per_s(batch.ids.len()),
         samples_ms: samples.wall_ms,
         cpu_ms: samples.cpu_ms,
         peak_rss_bytes,
@@ -254,47 +240,18 @@ impl Step {
     fn write(&self, model: &Llama, path: &Path) -> Result<(), OutError> {
         let shape = model.config().shape;
         let dz: Vec<f32> = self.dz.iter().map(|dz| *dz as f32).collect();
+        let dz_shape = vec![shape.num_layers, shape.num_kv_heads];
         let mut values = vec![
-            ("loss".to_owned(), vec![1], vec![self.loss as f32]),
-            (
-                "dz".to_owned(),
-                vec![shape.num_layers, shape.num_kv_heads],
-                dz,
-            ),
+            ("loss".to_owned(), Values::new(vec![1], &[self.loss as f32])),
+            ("dz".to_owned(), Values::new(dz_shape, &dz)),
         ];
         let grads = self.grads.as_ref().map(ModelGrads::tensors);
         let names = model.named_tensors().into_iter().map(|(name, _)| name);
         values.extend(
             names
                 .zip(grads.into_iter().flatten())
-                .map(|(name, grad)| (name, host::shape_of(grad), host::to_f32(grad))),
+                .map(|(name, grad)| (name, Values::new(host::shape_of(grad), &host::to_f32(grad)))),
         );
-        write_file(path, &values).map_err(|source| OutError {
-            path: path.to_path_buf(),
-            source,
-        })
+        tensor_file::write(path, &values)
     }
-}
-
-fn write_file(
-    path: &Path,
-    values: &[(String, Vec<usize>, Vec<f32>)],
-) -> Result<(), safetensors::SafeTensorError> {
-    let views = values
-        .iter()
-        .map(|(name, shape, values)| {
-            let bytes = bytemuck::cast_slice(values);
-            let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)?;
-            Ok((name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    safetensors::serialize_to_file(views, None, path)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "token counts are far below 2^52"
-)]
-fn real(count: usize) -> f64 {
-    count as f64
 }

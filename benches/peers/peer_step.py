@@ -12,22 +12,15 @@ Differences from `examples/step.rs`: dz is the true derivative everywhere (ours 
 import argparse
 import json
 import math
-import resource
 import sys
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
+from measure import DTYPES, BadInput, Samples, peak_rss_bytes, reset_peak, rss_bytes
 from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint
-
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f64": torch.float64}
-
-
-class BadInput(Exception):
-    """A file or flag that cannot be used."""
 
 
 def arguments():
@@ -227,21 +220,6 @@ def step(model, batch, streaming, saving):
     return loss.detach(), z.grad
 
 
-def status_bytes(key):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def reset_peak():
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return True
-    except OSError:
-        return False
-
-
 def main():
     args = arguments()
     torch.set_num_interop_threads(1)
@@ -250,24 +228,21 @@ def main():
     batch = Batch(args.batch)
     pattern = Pattern(args.sink, args.window, args.block)
     streaming = (WindowStreaming if args.strong else DenseStreaming)(pattern, batch.lens)
-    loaded, is_peak_of_steps = status_bytes("VmRSS:"), reset_peak()
+    loaded, is_peak_of_steps = rss_bytes(), reset_peak()
     loss, dz = step(model, batch, streaming, args.saving)
-    samples, cpu = [], []
+    samples = Samples()
     for _ in range(args.repeat):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        loss, dz = step(model, batch, streaming, args.saving)
-        samples.append((time.perf_counter() - start) * 1e3)
-        cpu.append((time.process_time() - cpu_start) * 1e3)
-    peak = status_bytes("VmHWM:")
+        loss, dz = samples.time(lambda: step(model, batch, streaming, args.saving))
+    peak = peak_rss_bytes()
     result = {"loss": loss.float().reshape(1), "dz": dz.float()}
     if args.weight_grads:
         result |= {name: weight.grad.float() for name, weight in model.weights.items()}
     save_file(result, args.out)
-    if samples:
+    if args.repeat:
         report = {
-            "samples_ms": samples,
-            "cpu_ms": cpu,
-            "tokens_per_s": len(batch.ids) / (sorted(samples)[len(samples) // 2] / 1e3),
+            "samples_ms": samples.wall_ms,
+            "cpu_ms": samples.cpu_ms,
+            "tokens_per_s": samples.per_s(len(batch.ids)),
             "peak_rss_bytes": peak,
             "loaded_rss_bytes": loaded,
             "is_peak_of_steps": is_peak_of_steps,

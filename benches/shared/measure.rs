@@ -11,16 +11,26 @@ pub(crate) struct Samples {
     pub(crate) cpu_ms: Vec<f64>,
 }
 
-/// Times `repeat` calls of `work`; whoever calls has warmed up.
-pub(crate) fn samples(repeat: usize, mut work: impl FnMut()) -> Samples {
-    let mut samples = Samples::default();
-    for _ in 0..repeat {
+impl Samples {
+    /// Times one call of `work`; whoever calls has warmed up.
+    pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let (wall, cpu) = (Instant::now(), cpu_ms());
-        work();
-        samples.wall_ms.push(wall.elapsed().as_secs_f64() * 1e3);
-        samples.cpu_ms.push(cpu_ms() - cpu);
+        let result = work();
+        self.wall_ms.push(wall.elapsed().as_secs_f64() * 1e3);
+        self.cpu_ms.push(cpu_ms() - cpu);
+        result
     }
-    samples
+
+    /// How many `things` of each call a second does, by the median wall time.
+    pub(crate) fn per_s(&self, things: usize) -> f64 {
+        real(things) / (quantile(&self.wall_ms, 0.5) / 1e3)
+    }
+}
+
+/// A count as a number.
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+pub(crate) fn real(count: usize) -> f64 {
+    count as f64
 }
 
 #[expect(
@@ -39,7 +49,7 @@ fn cpu_ms() -> f64 {
     clippy::cast_sign_loss,
     reason = "a position among a few samples"
 )]
-pub(crate) fn quantile(samples: &[f64], share: f64) -> f64 {
+fn quantile(samples: &[f64], share: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let position = share.clamp(0.0, 1.0) * sorted.len().saturating_sub(1) as f64;
@@ -62,8 +72,16 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
 }
 
-/// A line of the kernel's account of this process, `VmRSS:` or `VmHWM:`, in bytes.
-pub(crate) fn status_bytes(key: &str) -> Option<u64> {
+/// Resident memory of this process now; `None` where the kernel does not tell.
+///
+/// # Units
+/// Bytes.
+pub(crate) fn rss_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// A line of the kernel's account of this process, in bytes.
+fn status_bytes(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;
     let kib = line.split_whitespace().nth(1)?.parse::<u64>().ok()?;

@@ -12,9 +12,11 @@ fn every_case_of_the_quick_mode_reports_time_speed_and_memory() {
         let name = case.name();
         let report = serde_json::to_value(case.measure(true, 2)).unwrap();
         assert_eq!(report["case"], name.as_str());
+        let is_endless = name.ends_with("-decode");
         for times in ["samples_ms", "cpu_ms"] {
             let times = report[times].as_array().unwrap();
-            assert!(times.len() == 2 && times.iter().all(|ms| ms.as_f64() > Some(0.0)));
+            assert_eq!(times.len(), if is_endless { 1 } else { 2 }, "{name}");
+            assert!(times.iter().all(|ms| ms.as_f64() > Some(0.0)));
         }
         assert!(report["tokens_per_s"].as_f64().unwrap() > 0.0, "{name}");
         assert!(
@@ -22,18 +24,43 @@ fn every_case_of_the_quick_mode_reports_time_speed_and_memory() {
             "{name}"
         );
         assert_eq!(report["mb_per_s"].is_number(), name == "pack", "{name}");
+        assert_eq!(report["backend"].is_string(), name.contains('/'), "{name}");
+        let is_infer = name.starts_with("infer/");
         assert_eq!(
-            report["backend"].is_string(),
-            name.starts_with("step/"),
+            report["cost"].is_object(),
+            is_infer && !is_endless,
             "{name}"
         );
+        assert_eq!(report["endless"].is_object(), is_endless, "{name}");
+        if is_endless {
+            assert_constant(&report["endless"]);
+        }
     }
+}
+
+/// Memory after the last token is that after a tenth of them, but for what the allocator rounds up.
+fn assert_constant(endless: &serde_json::Value) {
+    let bytes = |key: &str| endless[key].as_u64().unwrap();
+    assert!(bytes("kv_bytes") > 0);
+    assert!(
+        bytes("rss_at_end_bytes") < bytes("rss_at_tenth_bytes") + (1 << 20),
+        "{endless}"
+    );
 }
 
 #[test]
 fn the_full_list_has_both_models_three_lengths_and_two_dtypes() {
     let names: Vec<String> = Case::all(false).iter().map(Case::name).collect();
-    for start in ["step/tiny/", "step/124m/", "step/124m:3/"] {
+    for start in [
+        "step/tiny/",
+        "step/124m/",
+        "step/124m:3/",
+        "infer/tiny/full/",
+        "infer/124m/mask/",
+        "infer/124m:3/snapkv:0.7/65536",
+        "infer/124m:3/all-streaming/65536",
+        "infer/tiny/all-streaming/1m-decode",
+    ] {
         assert!(names.iter().any(|name| name.starts_with(start)), "{start}");
     }
     for part in [

@@ -20,6 +20,7 @@ mod fault_runs;
 mod fault_store;
 mod golden_logits;
 mod golden_rope;
+mod infer_example;
 mod lm_baselines_example;
 mod mds_reader;
 mod mds_writer;
@@ -36,6 +37,9 @@ mod engine;
 #[path = "../../examples/step.rs"]
 #[expect(dead_code, reason = "only an example calls its `main`")]
 mod step;
+#[path = "../../examples/infer.rs"]
+#[expect(dead_code, reason = "only an example calls its `main`")]
+mod infer;
 #[path = "../../examples/lm_baselines.rs"]
 #[expect(dead_code, reason = "only an example calls its `main`")]
 mod lm_baselines;

@@ -329,7 +329,7 @@ fn bad_files_and_flags_end_with_their_codes() {
     let path = bench.path("in.safetensors");
     assert_eq!(call(bench.words("in.safetensors", "")), 2, "no such batch");
     std::fs::write(&path, b"not safetensors").unwrap();
-    assert_eq!(bench.failure("").code(), "batch.format");
+    assert_eq!(bench.failure("").code(), "tensor_file.format");
     let no_tensors: [(&str, TensorView); 0] = [];
     safetensors::serialize_to_file(no_tensors, None, &path).unwrap();
     assert!(
