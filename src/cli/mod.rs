@@ -46,6 +46,8 @@ pub mod output;
 pub mod pack;
 pub mod program;
 pub mod publish;
+pub mod rescore;
+mod rescore_report;
 pub mod score;
 mod score_report;
 mod score_text;

@@ -37,6 +37,8 @@ pub enum Command {
     Mask(super::mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(super::eval::Args),
+    /// Score answers that are written down again, without a model.
+    Rescore(super::rescore::Args),
     /// Say what a method would cost in keys and values, without a model.
     Footprint(super::footprint::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -62,6 +64,7 @@ impl Command {
             Self::ExportMask(args) => super::export_mask::run(args),
             Self::Mask(args) => super::mask::run(args),
             Self::Eval(args) => super::eval::run(args),
+            Self::Rescore(args) => super::rescore::run(args),
             Self::Footprint(args) => super::footprint::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),

@@ -1,6 +1,7 @@
 //! What a right answer is, in the structure that its scorers read.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 /// What a right answer is.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -91,22 +92,33 @@ impl Gold {
     pub fn answers(&self) -> Option<Vec<String>> {
         match self {
             Self::Answers { answers } => Some(answers.clone()),
-            Self::Choice { letter, text } => {
-                Some(vec![letter.to_string(), format!("{letter}. {text}")])
-            }
+            Self::Choice { letter, .. } => Some(
+                iter::once(letter.to_string())
+                    .chain(self.option())
+                    .collect(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The right option's letter with its text, where there are options.
+    pub fn option(&self) -> Option<String> {
+        match self {
+            Self::Choice { letter, text } => Some(format!("{letter}. {text}")),
             _ => None,
         }
     }
 }
 
+/// Golds for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod samples {
+    use super::Gold;
 
-    #[test]
-    fn every_kind_is_written_as_its_word_and_read_back() {
+    /// One gold of every kind.
+    pub(crate) fn every_kind() -> Vec<Gold> {
         let text = || "a\nb".to_owned();
-        let all = [
+        vec![
             Gold::answer("x"),
             Gold::Choice {
                 letter: 'B',
@@ -129,8 +141,17 @@ mod tests {
                 durations: vec![3],
                 procedure: text(),
             },
-        ];
-        for gold in all {
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_written_as_its_word_and_read_back() {
+        for gold in samples::every_kind() {
             let written = serde_json::to_value(&gold).unwrap();
             assert_eq!(written["kind"], gold.kind());
             assert_eq!(serde_json::from_value::<Gold>(written).unwrap(), gold);

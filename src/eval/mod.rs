@@ -3,7 +3,7 @@
 //! [`request`] is what was asked for. [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`]
 //! names what is compared, [`evaluate`] runs every method on the same items, [`metric`] compares the answers with each
 //! [`gold`]. [`run_folder`] keeps every answer ([`item_result`]) through kills; [`results`] is what they add up to, [`table`]
-//! what is shown. Start reading at [`evaluate`].
+//! what is shown; [`rescore`] scores what was written down again. Start reading at [`evaluate`].
 //!
 //! **Invariant:** items depend on the seed, task, length, depth and index alone, so every method sees the same ones.
 
@@ -32,8 +32,10 @@ pub mod metric;
 pub mod names;
 pub mod parts;
 pub mod plan;
+pub mod procedure;
 pub mod reading;
 pub mod request;
+pub mod rescore;
 pub mod results;
 pub mod run_folder;
 mod savers;

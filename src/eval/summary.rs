@@ -224,7 +224,8 @@ fn by_metric<T>(items: &[&ItemResult], summarise: impl Fn(&[f64]) -> T) -> Score
         .collect()
 }
 
-fn score(values: &[f64]) -> Score {
+/// Mean of `values`, at least one, with its interval.
+pub(super) fn score(values: &[f64]) -> Score {
     let mut rng = random::stream("eval bootstrap", &[values.len() as u64]);
     let resample = |_| {
         let draws = 0..values.len();

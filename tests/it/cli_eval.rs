@@ -191,7 +191,7 @@ impl Desk {
         self.eval_over(&[&text[..], extra].concat())
     }
 
-    fn eval_over(&self, extra: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn eval_over(&self, extra: &[&str]) -> (Option<i32>, String, String) {
         let output = cargo_bin_cmd!("prulong")
             .current_dir(self.folder.path())
             .args(["eval", "--model", "model", "--depths", "2", "--items", "1"])

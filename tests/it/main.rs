@@ -10,6 +10,7 @@ mod cli_eval;
 mod cli_footprint;
 mod cli_frame;
 mod cli_help;
+mod cli_rescore;
 mod cli_score;
 mod data_loader;
 mod data_pack;

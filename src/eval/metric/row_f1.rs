@@ -23,7 +23,7 @@ pub fn recall(answered: &Answered<'_>) -> Option<ScorePair> {
 }
 
 /// 1 if a table of the gold's width was written, else 0; nothing for rows without columns.
-pub fn extraction_rate(answered: &Answered<'_>) -> Option<ScorePair> {
+pub(super) fn extraction(answered: &Answered<'_>) -> Option<ScorePair> {
     let Gold::Table { tsv } = answered.gold() else {
         return None;
     };

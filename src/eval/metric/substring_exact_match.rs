@@ -1,6 +1,6 @@
 //! Whether a right answer stands somewhere in what was written.
 
-use super::exact_match::is_same;
+use super::exact_match::{has_option, is_same};
 use crate::eval::answered::Answered;
 use crate::eval::scoring::ScorePair;
 use crate::eval::text::chars::contains_whole;
@@ -8,9 +8,18 @@ use crate::eval::text::normalise::normalise;
 
 /// 1 if the normal form of a right answer is part of the text's, else 0. Strict: no word may go on beside it, as
 /// `12345678` is not `1234567`; where nothing is left of its normal form, the texts themselves must be the same.
+///
+/// Of a question with options, only the right one's letter with its text counts, in any case.
 pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
     let answers = answered.gold().answers()?;
-    Some(answered.best(&answers, compat, strict))
+    let Some(option) = answered.gold().option() else {
+        return Some(answered.best(&answers, compat, strict));
+    };
+    let line = answered.parsed().to_lowercase();
+    Some(ScorePair {
+        compat: f64::from(has_option(answered.text(), &option)),
+        strict: f64::from(contains_whole(&line, &option.to_lowercase())),
+    })
 }
 
 fn compat(text: &str, answer: &str) -> f64 {

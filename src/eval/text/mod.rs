@@ -3,6 +3,10 @@
 //! **Invariant:** pure functions of text, which know no metric.
 
 pub mod chars;
+pub mod choice;
 pub mod normalise;
 pub mod parse;
+pub mod ranking;
+pub mod rouge;
+pub mod stem;
 pub mod tsv;

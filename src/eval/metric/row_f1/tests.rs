@@ -26,7 +26,7 @@ fn tables_are_scored_as_by_the_python_scorer() {
             ("f1", score),
             ("precision", precision),
             ("recall", recall),
-            ("extraction_rate", extraction_rate),
+            ("extraction_rate", extraction),
         ];
         for (name, metric) in metrics {
             let found = metric(&answered).unwrap();

@@ -1,0 +1,8 @@
+//! Scores of answers that were written down, computed again without a model. Start reading at [`report`].
+//!
+//! **Invariant:** one line is held at a time, and of every line no more than its scores.
+
+pub mod error;
+pub mod line;
+pub mod lines;
+pub mod report;
