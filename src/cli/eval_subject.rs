@@ -70,6 +70,7 @@ impl Subject {
                 arch_sha256: arch_facts(&config).fingerprint(),
                 weights_sha256,
                 tokenizer_blake3: tokenizer.fingerprint().to_owned(),
+                shape: config.shape,
             },
             tokenizer: Arc::new(tokenizer),
             masks,

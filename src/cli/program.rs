@@ -39,6 +39,12 @@ pub enum Command {
     Eval(super::eval::Args),
     /// Score answers that are written down again, without a model.
     Rescore(super::rescore::Args),
+    /// Find the least KV footprint that keeps a share of full attention's score.
+    Critical(super::critical::Args),
+    /// Turn a finished evaluation into one page for a browser.
+    Report(super::report::Args),
+    /// Write a finished evaluation in the layout of another harness.
+    ExportResults(super::export_results::Args),
     /// Say what a method would cost in keys and values, without a model.
     Footprint(super::footprint::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -65,6 +71,9 @@ impl Command {
             Self::Mask(args) => super::mask::run(args),
             Self::Eval(args) => super::eval::run(args),
             Self::Rescore(args) => super::rescore::run(args),
+            Self::Critical(args) => super::critical::run(args),
+            Self::Report(args) => super::report::run(args),
+            Self::ExportResults(args) => super::export_results::run(args),
             Self::Footprint(args) => super::footprint::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),

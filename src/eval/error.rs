@@ -134,6 +134,26 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// The run folder holds no results that could be read back.
+    #[error("`{}` holds no finished evaluation: {reason}", path.display())]
+    Unfinished {
+        /// The run folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A file of results is none.
+    #[error("{}:{line}:{column}: not the results of an evaluation: {reason}", path.display())]
+    BadResults {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// Column, counted from 1.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// The run folder holds answers to another question.
     #[error("`{}` holds another evaluation:{}", path.display(), list(changes))]
     Changed {
@@ -247,6 +267,8 @@ impl Coded for EvalError {
                 _ => "io.error",
             },
             Self::Line { .. } => "eval.prediction",
+            Self::Unfinished { .. } => "eval.unfinished",
+            Self::BadResults { .. } => "eval.results",
             Self::Changed { .. } => "run.config_changed",
             Self::Foreign { .. } => "run.foreign_files",
             Self::Interrupted { .. } => "eval.interrupted",
@@ -279,6 +301,12 @@ impl Coded for EvalError {
             }
             Self::Data(error) => error.hint(),
             Self::Line { .. } => Some("remove that line: its item is run again".into()),
+            Self::Unfinished { .. } => {
+                Some("pass the folder that `prulong eval --run-dir` wrote; its command given again completes it".into())
+            }
+            Self::BadResults { .. } => {
+                Some("give the evaluation's command again: it writes the results anew".into())
+            }
             Self::Changed { .. } => {
                 Some("restore the settings, or choose another `--run-dir`".into())
             }

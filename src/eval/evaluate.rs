@@ -272,7 +272,9 @@ impl Evaluation<'_> {
                 question: item.parts.question.len(),
                 cue: item.parts.cue.len(),
                 output: 0,
+                max_output: item.max_new_tokens,
             },
+            question: text_of(self.tokenizer, &item.prompt[item.parts.question.clone()]),
             cue: item.cue.clone(),
             output: String::new(),
             parsed: String::new(),
@@ -391,9 +393,6 @@ fn rows(mask: &crate::mask::head_mask::HeadMask) -> Vec<String> {
 }
 
 fn prompt_hash(prompt: &[i64]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for id in prompt {
-        hasher.update(&id.to_le_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
+    let bytes: Vec<u8> = prompt.iter().flat_map(|id| id.to_le_bytes()).collect();
+    blake3::hash(&bytes).to_hex().to_string()
 }

@@ -46,6 +46,8 @@ pub struct ItemResult {
     pub prompt_hash: String,
     /// Sizes.
     pub tokens: TokenCounts,
+    /// What was asked, without the context.
+    pub question: String,
     /// Last words of the prompt, where they begin the answer that is scored as text.
     pub cue: String,
     /// Answer given; empty if there was none.
@@ -100,6 +102,8 @@ pub struct TokenCounts {
     pub cue: usize,
     /// Output, the token that ended it included.
     pub output: usize,
+    /// The most that the output could have been.
+    pub max_output: usize,
 }
 
 /// Why decoding ended.
@@ -206,6 +210,7 @@ pub(crate) mod samples {
             tokens: TokenCounts::default(),
             output: "a\u{2028}\n\"b\"".to_owned(),
             output_ids: vec![1, 2],
+            question: "b?".to_owned(),
             cue: String::new(),
             parsed: "a".to_owned(),
             gold: Gold::answer("c"),

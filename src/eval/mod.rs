@@ -3,7 +3,9 @@
 //! [`request`] is what was asked for. [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`]
 //! names what is compared, [`evaluate`] runs every method on the same items, [`metric`] compares the answers with each
 //! [`gold`]. [`run_folder`] keeps every answer ([`item_result`]) through kills; [`results`] is what they add up to, [`table`]
-//! what is shown; [`rescore`] scores what was written down again. Start reading at [`evaluate`].
+//! what is shown; [`rescore`] scores what was written down again. [`saved_run`] reads a folder back, [`critical`] finds the
+//! least footprint that keeps the score, [`report`] is the page of it all, and [`export`] the files of other harnesses. Start
+//! reading at [`evaluate`].
 //!
 //! **Invariant:** items depend on the seed, task, length, depth and index alone, so every method sees the same ones.
 
@@ -13,13 +15,16 @@ pub mod brief;
 pub mod categories;
 pub mod ceiling;
 pub mod choice;
+pub mod critical;
 pub mod document;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 pub mod gold;
 #[cfg(test)]
 mod goldens;
 pub mod haystack;
+mod held;
 pub mod item;
 pub mod item_result;
 pub mod ledger;
@@ -34,12 +39,14 @@ pub mod parts;
 pub mod plan;
 pub mod procedure;
 pub mod reading;
+pub mod report;
 pub mod request;
 pub mod rescore;
 pub mod results;
 pub mod run_folder;
 mod savers;
 mod skip_words;
+pub mod saved_run;
 pub mod scoring;
 pub mod stop;
 pub mod summary;

@@ -14,6 +14,7 @@ use super::summary::Summary;
 use super::task::{Card, Category};
 use crate::infer::policy::evicting::{EvictionMethod, Selection};
 use crate::infer::policy::snapkv::Smoothing;
+use crate::shape::AttentionShape;
 use crate::span::StreamingRule;
 
 /// Name and version of the format.
@@ -140,6 +141,8 @@ pub struct ModelIdentity {
     pub weights_sha256: String,
     /// blake3 of `tokenizer.json`.
     pub tokenizer_blake3: String,
+    /// How its attention is laid out.
+    pub shape: AttentionShape,
 }
 
 /// Which mask was evaluated.

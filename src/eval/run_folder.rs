@@ -1,11 +1,14 @@
-//! The folder of one evaluation: `config.toml identity.json predictions.jsonl results.json log.txt .lock`.
+//! The folder of one evaluation: `config.toml identity.json predictions.jsonl results.json report.html log.txt
+//! .lock`.
 //!
 //! The same request given again goes on where the folder ends; another one is refused with what differs.
 //!
 //! **Invariant:** a folder that is refused is left as it was.
 
+use super::critical::study::{KEEP, Study};
 use super::error::EvalError;
 use super::ledger::{self, Ledger};
+use super::report::page::{self, page};
 use super::results::{self, Results};
 use crate::checkpoint::durable;
 use crate::checkpoint::identity::Identity;
@@ -14,7 +17,7 @@ use crate::train::run_dir::{CONFIG_NAME, RunDir};
 use serde_json::Value;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the file that says which question the folder answers.
 pub const IDENTITY_NAME: &str = "identity.json";
@@ -54,17 +57,30 @@ impl RunFolder {
         Ok(self.dir.log()?)
     }
 
-    /// Writes `results.json`, replacing an older one at once or not at all.
+    /// Writes `results.json` and its page, replacing older ones at once or not at all.
     ///
     /// # Errors
-    /// [`EvalError::File`].
-    pub fn write(&self, results: &Results) -> Result<(), EvalError> {
+    /// [`EvalError::File`]; [`crate::footprint::critical::CriticalError`] for numbers that are not finite.
+    pub fn write(&self, results: &Results) -> Result<(), AnyFault> {
         let mut text = serde_json::to_string_pretty(results)
             .unwrap_or_else(|_| unreachable!("results have a JSON form"));
         text.push('\n');
         let path = self.dir.path().join(results::FILE_NAME);
-        durable::replace(&path, text.as_bytes()).map_err(EvalError::file("write", &path))
+        durable::replace(&path, text.as_bytes()).map_err(EvalError::file("write", &path))?;
+        let html = page(results, &Study::of(results, KEEP)?);
+        write_report(self.dir.path(), &html)?;
+        Ok(())
     }
+}
+
+/// Writes the page of a run into its `folder`, replacing an older one at once or not at all; returns where.
+///
+/// # Errors
+/// [`EvalError::File`].
+pub fn write_report(folder: &Path, html: &str) -> Result<PathBuf, EvalError> {
+    let path = folder.join(page::FILE_NAME);
+    durable::replace(&path, html.as_bytes()).map_err(EvalError::file("write", &path))?;
+    Ok(path)
 }
 
 /// Compares what the folder says it answers with `current`; a folder without answers fits everything.

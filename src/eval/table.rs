@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Methods of one kind that keep as many retrieval heads, or a method that evicts or skips: one column.
+#[derive(Clone)]
 pub(super) struct Column<'a> {
     kind: MethodKind,
     num_retrieval: Option<usize>,
@@ -65,9 +66,9 @@ pub fn chance_text(chance: f64) -> String {
 type Key = (MethodKind, Option<Reverse<usize>>, Option<usize>);
 
 /// Groups methods by kind and number of retrieval heads, more heads first; methods that evict or skip stand alone.
-pub(super) fn columns(methods: &[MethodResult]) -> Vec<Column<'_>> {
+pub(super) fn columns<'a>(methods: impl IntoIterator<Item = &'a MethodResult>) -> Vec<Column<'a>> {
     let mut groups: BTreeMap<Key, Vec<&MethodResult>> = BTreeMap::new();
-    for (place, method) in methods.iter().enumerate() {
+    for (place, method) in methods.into_iter().enumerate() {
         let size = method.num_retrieval().map(Reverse);
         let own = method.kind.stands_alone().then_some(place);
         let key = (method.kind, size, own);
@@ -210,7 +211,7 @@ fn row(length: &str, depth: &str, width: usize, cells: impl Iterator<Item = Stri
     cells.fold(start, |line, cell| format!("{line}{cell:>width$}"))
 }
 
-impl Column<'_> {
+impl<'a> Column<'a> {
     /// The kind, the size of its masks, and their number if there are several.
     pub(super) fn title(&self) -> String {
         let name = match (self.kind, self.methods.as_slice()) {
@@ -229,6 +230,10 @@ impl Column<'_> {
 
     pub(super) fn kind(&self) -> MethodKind {
         self.kind
+    }
+
+    pub(super) fn methods(&self) -> &[&'a MethodResult] {
+        &self.methods
     }
 
     pub(super) fn num_methods(&self) -> usize {
@@ -252,6 +257,21 @@ impl Column<'_> {
             .filter_map(|method| method.summary.at_length(metric, scoring, length))
             .collect();
         mean(scores.into_iter())
+    }
+
+    /// Mean score by `metric` at one length and place in the depth grid; nothing without items.
+    pub(super) fn at_cell(
+        &self,
+        metric: Metric,
+        scoring: Scoring,
+        (length, depth_index): (usize, usize),
+    ) -> Option<f64> {
+        let cells = self.methods.iter().flat_map(|method| &method.summary.cells);
+        let here = cells.filter(|cell| cell.length == length && cell.depth_index == depth_index);
+        let scores: Vec<f64> = here
+            .filter_map(|cell| Some(*cell.scores.get(&metric)?.of(scoring)))
+            .collect();
+        (!scores.is_empty()).then(|| mean(scores.into_iter()))
     }
 
     fn scores(&self, card: &TaskInfo, at: impl Fn(&Cell) -> bool) -> String {

@@ -116,7 +116,7 @@ impl Crossing {
     }
 
     /// Orders crossings of resampled curves: below all that was tried, between, above all.
-    pub(super) fn order(&self, other: &Self) -> Ordering {
+    pub fn order(&self, other: &Self) -> Ordering {
         let class = |of: &Self| match of {
             Self::Below(_) => 0,
             Self::At(_) => 1,

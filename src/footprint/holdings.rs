@@ -5,6 +5,7 @@
 use super::eviction::{LayerAt, TokenEviction};
 use super::locret::Locret;
 use super::predict::{Account, Prediction, average, real};
+use super::rent::{self, Corner};
 use super::tally::{self, Eviction, HeadTally};
 use super::workload::{Convention, Workload};
 use crate::span::{Span, StreamingRule};
@@ -116,6 +117,18 @@ impl Holdings {
     /// Everything it costs, by the rules of the workload's convention.
     pub fn bill(&self, workload: &Workload) -> Bill {
         self.mixture(workload).bill(workload)
+    }
+
+    /// What every query pays for, on average over the model's kv heads; at most `most` points.
+    ///
+    /// Where heads choose for themselves, it is the least it can be. The queries of a patch are not among them.
+    pub fn rent(&self, workload: &Workload, most: u64) -> Vec<Corner> {
+        let mixture = self.mixture(workload);
+        let heads = mixture.layers.iter().flatten();
+        let heads: Vec<(f64, &HeadTally)> = heads
+            .map(|(weight, place)| (*weight, &mixture.tallies[*place]))
+            .collect();
+        rent::corners(&heads, workload.total_len(), most)
     }
 
     fn mixture(&self, workload: &Workload) -> Mixture {

@@ -4,9 +4,9 @@
 //! - KV peak: the largest number of KV entries held at once, as a share of the total length.
 //! - Critical KV footprint: the smallest footprint that keeps a share of the full-attention score.
 //!
-//! Start at [`holdings::Holdings`], what a method holds; [`tally`] has the accounts of one kv head, [`workload`] what is
-//! generated, [`eviction`] and [`locret`] what is left of a chunk, [`gap`] what a figure leaves out; [`critical`] reads curves,
-//! and [`paired`] says how sure it is.
+//! Start at [`holdings::Holdings`], what a method holds; [`tally`] has the accounts of one kv head, [`rent`] says which query
+//! pays for what, [`workload`] what is generated, [`eviction`] and [`locret`] what is left of a chunk, [`gap`] what a figure
+//! leaves out; [`critical`] reads curves, and [`paired`] says how sure it is.
 //!
 //! **Invariant:** these are predictions. What a report calls measured is counted from real caches, and must agree.
 
@@ -17,5 +17,6 @@ pub mod holdings;
 pub mod locret;
 pub mod paired;
 pub mod predict;
+pub mod rent;
 pub mod tally;
 pub mod workload;

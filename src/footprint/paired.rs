@@ -50,8 +50,9 @@ pub struct Estimate {
     first_crossings: Vec<Crossing>,
 }
 
-/// By how much one critical footprint differs from another: a number, or all that the bounds leave of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// By how much one critical footprint differs from another: a number, or all that the bounds leave of it. JSON says `null` for
+/// an end that nothing bounds.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Range {
     /// The least it can be; minus infinity if nothing bounds it.
     pub low: f64,

@@ -1,5 +1,6 @@
 //! The accounts of one kv head: pairs held over the whole generation, and entries held in every forward call.
 
+use super::rent::{self, Step};
 use super::workload::{Workload, triangle};
 use crate::span::{Span, StreamingRule};
 use std::ops::Range;
@@ -13,6 +14,8 @@ pub struct HeadTally {
     pub held: Vec<u64>,
     /// Entries left after the last call.
     pub stored: u64,
+    /// The pairs by their queries; those of a patch's queries, which stand for no token, are not among them.
+    pub steps: Vec<Step>,
 }
 
 /// What an eviction method does to one chunk.
@@ -49,13 +52,16 @@ pub fn evicting(
     for chunk in chunks {
         let Eviction { call_len, num_kept } = evict(chunk, past);
         tally.add_call(call_len, past);
+        tally.add_growing(chunk.start, past);
         past = num_kept;
     }
+    let prefill_len = chunks.last().map_or(0, |chunk| chunk.end);
     tally.add_decode(
         triangle(output_len) + past * output_len,
         past + output_len,
         output_len,
     );
+    tally.add_growing(prefill_len, past);
     tally.stored = past + output_len;
     tally
 }
@@ -74,6 +80,7 @@ fn duo_chunk(workload: &Workload, span: &Span) -> HeadTally {
     let mut tally = HeadTally::empty();
     for chunk in workload.chunks() {
         tally.add_call(chunk.end - chunk.start, cached(chunk.start));
+        tally.add_growing(chunk.start, cached(chunk.start));
     }
     let total_len = workload.total_len();
     // A query sees itself and what is cached before it: one more with every query until the cache is full.
@@ -82,6 +89,8 @@ fn duo_chunk(workload: &Workload, span: &Span) -> HeadTally {
     let num_pairs = num_filling + (total_len - full) * (1 + cached(total_len));
     tally.add_decode(num_pairs, 1 + cached(total_len - 1), workload.output_len());
     tally.stored = cached(total_len);
+    tally.add_growing(workload.prefill_len(), cached(workload.prefill_len()));
+    tally.add_level(full, 1 + cached(total_len));
     tally
 }
 
@@ -94,14 +103,16 @@ fn sliding(workload: &Workload, span: &Span) -> HeadTally {
         .map(|chunk| chunk.end - chunk.start + cached(chunk.start))
         .collect();
     let mut tally = HeadTally {
-        num_pairs: 0,
         held,
         stored: cached(total_len),
+        ..HeadTally::empty()
     };
     tally.add_decode(0, 1 + cached(total_len - 1), workload.output_len());
     // A query sees what is cached before it and itself: 1, 2, ..., then the same number for ever.
     let full_len = 1 + cached(total_len - 1);
     tally.num_pairs = triangle(full_len) + (total_len - full_len) * full_len;
+    tally.add_growing(0, 0);
+    tally.add_level(full_len, full_len);
     tally
 }
 
@@ -113,7 +124,10 @@ fn frozen_prompt(workload: &Workload, span: &Span) -> HeadTally {
         num_pairs: triangle(prefill_len),
         held,
         stored: frozen_len + output_len,
+        steps: Vec::new(),
     };
+    tally.add_growing(0, 0);
+    tally.add_growing(prefill_len, frozen_len);
     let num_pairs = frozen_len * output_len + triangle(output_len);
     tally.add_decode(num_pairs, frozen_len + output_len, output_len);
     tally
@@ -125,7 +139,28 @@ impl HeadTally {
             num_pairs: 0,
             held: Vec::new(),
             stored: 0,
+            steps: Vec::new(),
         }
+    }
+
+    /// Queries from `start` on see `past` entries, and each itself and those from `start` to it.
+    fn add_growing(&mut self, start: u64, past: u64) {
+        let step = Step {
+            start,
+            held: past + 1,
+            growth: 1,
+        };
+        rent::push(&mut self.steps, step);
+    }
+
+    /// Queries from `start` on see `held` entries each.
+    fn add_level(&mut self, start: u64, held: u64) {
+        let step = Step {
+            start,
+            held,
+            growth: 0,
+        };
+        rent::push(&mut self.steps, step);
     }
 
     /// A causal call of `call_len` tokens that also sees `past` cached entries.

@@ -366,7 +366,7 @@ fn real(pixels: usize) -> f64 {
 }
 
 /// Text of an element: markup escaped, and what XML does not allow replaced.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let text = text
         .replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -5,12 +5,15 @@
     reason = "the example and the bench are programs of their own; both measure with benches/shared"
 )]
 
+mod cli_critical;
 mod cli_data;
 mod cli_eval;
+mod cli_export_results;
 mod cli_footprint;
 mod cli_frame;
 mod cli_help;
 mod cli_rescore;
+mod cli_report;
 mod cli_score;
 mod data_loader;
 mod data_pack;
@@ -21,6 +24,7 @@ mod fault_runs;
 mod fault_store;
 mod golden_logits;
 mod golden_rope;
+mod hand_made_run;
 mod infer_example;
 mod lm_baselines_example;
 mod mds_reader;

@@ -497,3 +497,53 @@ fn heads_that_choose_for_themselves_hold_between_agreement_and_none() {
         "everything",
     );
 }
+
+#[test]
+fn the_rent_of_all_queries_is_the_footprint() {
+    let workload = Workload::new(700, 12, 200, Convention::Counted).unwrap();
+    let span = Span::new(4, 30, 1).unwrap();
+    let streaming = |rule| Holdings::Heads {
+        streaming: StreamingHeads::Counted {
+            per_layer: vec![0, 1, 2, 2],
+            num_kv_heads: 2,
+        },
+        span,
+        rule,
+    };
+    let ranked = |layers| ranked_layers(layers, 0.7, false, 4);
+    for holdings in [
+        Holdings::All,
+        streaming(StreamingRule::DuoChunk),
+        streaming(StreamingRule::Sliding),
+        streaming(StreamingRule::FrozenPrompt),
+        ranked(LayerBudget::Uniform),
+        ranked(LayerBudget::Pyramid),
+        Holdings::Locret(Locret::published(TokenSparsity::new(0.7).unwrap())),
+    ] {
+        let all = holdings.rent(&workload, 10_000);
+        let area: f64 = (0..workload.total_len())
+            .map(|query| between(&all, query))
+            .sum();
+        let share = area / real(workload.num_full_pairs());
+        near(
+            share,
+            holdings.predict(&workload).kv_footprint,
+            &format!("{holdings:?}"),
+        );
+        let few = holdings.rent(&workload, 3);
+        assert_eq!(few.first(), all.first());
+        assert_eq!((few.len(), few.last()), (3, all.last()));
+    }
+}
+
+/// What a query pays between two corners.
+fn between(corners: &[Corner], query: u64) -> f64 {
+    let after = corners.partition_point(|corner| corner.query < query);
+    let right = corners[after];
+    if right.query == query {
+        return right.held;
+    }
+    let left = corners[after - 1];
+    let share = real(query - left.query) / real(right.query - left.query);
+    left.held + share * (right.held - left.held)
+}
