@@ -127,5 +127,5 @@ fn line(card: &Card) -> String {
 }
 
 fn row([name, category, metric, chance, needs, about]: [&str; 6]) -> String {
-    format!("{name:<13} {category:<11} {metric:<21} {chance:<8} {needs:<24} {about}")
+    format!("{name:<15} {category:<11} {metric:<21} {chance:<8} {needs:<24} {about}")
 }

@@ -38,11 +38,13 @@ pub mod names;
 pub mod parts;
 pub mod plan;
 pub mod procedure;
+pub mod prompt_text;
 pub mod reading;
 pub mod report;
 pub mod request;
 pub mod rescore;
 pub mod results;
+pub mod ruler;
 pub mod run_folder;
 mod savers;
 mod skip_words;
@@ -53,6 +55,7 @@ pub mod summary;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod units;
 
 #[cfg(test)]
 mod tests;

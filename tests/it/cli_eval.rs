@@ -506,6 +506,18 @@ fn the_list_shows_every_task_without_a_model() {
         "json_kv",
         "label_map",
         "copy_table",
+        "niah_single_1",
+        "niah_single_2",
+        "niah_single_3",
+        "niah_multikey_1",
+        "niah_multikey_2",
+        "niah_multikey_3",
+        "niah_multivalue",
+        "niah_multiquery",
+        "vt",
+        "cwe",
+        "fwe",
+        "json_kv_uuid",
     ];
     assert_eq!(names, expected);
     let lines: Vec<&str> = table.lines().collect();

@@ -89,6 +89,11 @@ pub fn class_of(id: &str) -> KeyClass {
     }
 }
 
+/// The words that keys are made of: adjectives, animals, plants.
+pub fn word_lists() -> &'static [Vec<&'static str>; 3] {
+    &WORDS
+}
+
 /// Draws an adjective, an animal and a plant.
 pub(super) fn draw_words(rng: &mut ChaCha8Rng) -> [&'static str; 3] {
     [0, 1, 2].map(|list| pick(rng, &WORDS[list]))

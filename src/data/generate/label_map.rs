@@ -6,7 +6,8 @@
 //! zopamir => B
 //! ```
 
-use super::fact::{KeyClass, class_of};
+use super::fact::KeyClass;
+use super::pseudo_word::{self, class_of_word};
 use super::question::QuestionText;
 use super::quiz::{DrawQuiz, Quiz, draw_rounds};
 use super::range::CountRange;
@@ -19,8 +20,6 @@ use std::collections::BTreeSet;
 /// The form's word in settings.
 pub(super) const NAME: &str = "label-map";
 
-const CONSONANTS: &[u8] = b"bdfgklmnprstvz";
-const VOWELS: &[u8] = b"aeiou";
 const MIN_SYLLABLES: usize = 3;
 const MAX_SYLLABLES: usize = 4;
 
@@ -53,8 +52,9 @@ impl Mapping {
         shuffle(rng, &mut labels);
         let mut words = BTreeSet::new();
         let draw = |label| loop {
-            let word = pseudo_word(rng);
-            if class_of(&format!("pseudo-word:{word}")) == class && words.insert(word.clone()) {
+            let num_syllables = MIN_SYLLABLES + index_below(rng, MAX_SYLLABLES - MIN_SYLLABLES + 1);
+            let word = pseudo_word::draw(rng, num_syllables);
+            if class_of_word(&word) == class && words.insert(word.clone()) {
                 break Self { word, label };
             }
         };
@@ -133,17 +133,6 @@ impl DrawQuiz for LabelMap {
     }
 }
 
-fn pseudo_word(rng: &mut ChaCha8Rng) -> String {
-    let num_syllables = MIN_SYLLABLES + index_below(rng, MAX_SYLLABLES - MIN_SYLLABLES + 1);
-    let mut word = String::with_capacity(2 * num_syllables);
-    for _ in 0..num_syllables {
-        for letters in [CONSONANTS, VOWELS] {
-            word.push(char::from(letters[index_below(rng, letters.len())]));
-        }
-    }
-    word
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,10 +177,7 @@ mod tests {
         let words: BTreeSet<&String> = mappings.iter().map(|mapping| &mapping.word).collect();
         assert_eq!(words.len(), 83);
         for word in words {
-            assert_eq!(
-                class_of(&format!("pseudo-word:{word}")),
-                KeyClass::Evaluation
-            );
+            assert_eq!(class_of_word(word), KeyClass::Evaluation);
         }
     }
 }

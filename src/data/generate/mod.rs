@@ -20,6 +20,7 @@ pub mod natural;
 pub mod needle_form;
 pub mod needle_tokens;
 pub mod needles;
+pub mod pseudo_word;
 pub mod question;
 pub mod quiz;
 pub mod random_repeats;

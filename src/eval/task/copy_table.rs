@@ -13,7 +13,7 @@
 use super::{Card, Category, Needs, Task};
 use crate::data::generate::copy_table::{HEADER, MAX_ROWS_PER_NAME, Table};
 use crate::data::generate::fact::KeyClass;
-use crate::eval::document::{Document, Units};
+use crate::eval::document::Document;
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item::Item;
@@ -22,6 +22,7 @@ use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
+use crate::eval::units::Units;
 use rand::Rng;
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@
 use super::{Card, Category, Needs, Task};
 use crate::data::generate::fact::KeyClass;
 use crate::data::generate::json_kv::{Digits, OPEN, Pair, object};
-use crate::eval::document::{Document, Units};
+use crate::eval::document::Document;
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item::Item;
@@ -19,6 +19,7 @@ use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
+use crate::eval::units::Units;
 
 /// The task's name on the command line and in results.
 const NAME: &str = "json_kv";

@@ -11,13 +11,25 @@ use super::reading::Reading;
 use super::scoring::Scoring;
 
 pub mod copy_table;
+pub mod cwe;
+pub mod fwe;
 pub mod json_kv;
+pub mod json_kv_uuid;
 pub mod label_map;
+pub mod niah_multikey_1;
+pub mod niah_multikey_2;
+pub mod niah_multikey_3;
+pub mod niah_multiquery;
+pub mod niah_multivalue;
+pub mod niah_single_1;
+pub mod niah_single_2;
+pub mod niah_single_3;
 pub mod recall;
 pub mod registry;
+pub mod vt;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Makes prompts with known answers.
 pub trait Task: std::fmt::Debug + Send + Sync {
@@ -74,6 +86,10 @@ pub enum Category {
     InContext,
     /// Everything that matches must be copied.
     Extraction,
+    /// What names stand for must be followed from one to the next.
+    Tracking,
+    /// What comes most often must be found.
+    Counting,
 }
 
 impl Category {
@@ -83,6 +99,8 @@ impl Category {
             Self::Recall => "recall",
             Self::InContext => "in-context",
             Self::Extraction => "extraction",
+            Self::Tracking => "tracking",
+            Self::Counting => "counting",
         }
     }
 }

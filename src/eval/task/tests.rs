@@ -1,4 +1,5 @@
-//! Every task's items, each solved from its prompt text alone by a solver of its own, with the tiny model's tokenizer.
+//! Every task's items, each solved from its prompt text alone by a solver of its own, with the tiny model's tokenizer: the
+//! small tasks here, the others beside what they share.
 
 use super::registry::{ALL, find};
 use super::{Needs, Task};
@@ -17,25 +18,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
+pub(in crate::eval) static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
     Arc::new(Tokenizer::from_file(&path).unwrap())
 });
 
-fn text_of(ids: &[i64]) -> String {
+pub(in crate::eval) fn text_of(ids: &[i64]) -> String {
     let ids: Vec<u32> = ids.iter().map(|id| u32::try_from(*id).unwrap()).collect();
     TOKENIZER.decode(&ids).unwrap()
 }
 
-fn haystack(folder: &Path) -> HeldOutDocuments {
+fn code(folder: &Path) {
     let line = |i| format!("    let x{i} = compute({i});\n");
     let text: String = (0..3000).map(line).collect();
     std::fs::write(folder.join("a.rs"), text).unwrap();
-    let text: Box<dyn Source> = Box::new(Text::scan(folder, &TextSettings::default()).unwrap());
-    HeldOutDocuments::new(vec![text], 1.0, Arc::clone(&TOKENIZER)).unwrap()
 }
 
-fn plan(lengths: &[usize]) -> Plan {
+pub(in crate::eval) fn plan(lengths: &[usize]) -> Plan {
     Plan {
         seed: 3,
         lengths: lengths.to_vec(),
@@ -44,14 +43,25 @@ fn plan(lengths: &[usize]) -> Plan {
     }
 }
 
-fn try_items(name: &str, plan: &Plan) -> Result<Vec<Item>, EvalError> {
-    let folder = tempfile::tempdir().unwrap();
-    let haystack = haystack(folder.path());
+/// The items of a task that hides needles in the texts of `folder`.
+pub(in crate::eval) fn items_in(
+    folder: &Path,
+    name: &str,
+    plan: &Plan,
+) -> Result<Vec<Item>, EvalError> {
+    let text: Box<dyn Source> = Box::new(Text::scan(folder, &TextSettings::default()).unwrap());
+    let haystack = HeldOutDocuments::new(vec![text], 1.0, Arc::clone(&TOKENIZER)).unwrap();
     let task = find(name).unwrap();
     let needed = task.card().needs == Needs::Haystack;
     let haystack = needed.then_some(&haystack as &dyn crate::eval::haystack::Haystack);
     let material = Material::new(Arc::clone(&TOKENIZER), haystack).unwrap();
     plan.items(task, &material)
+}
+
+fn try_items(name: &str, plan: &Plan) -> Result<Vec<Item>, EvalError> {
+    let folder = tempfile::tempdir().unwrap();
+    code(folder.path());
+    items_in(folder.path(), name, plan)
 }
 
 fn items(name: &str, plan: &Plan) -> Vec<Item> {
@@ -75,7 +85,7 @@ struct Solved {
     depth: f64,
 }
 
-fn share(index: usize, len: usize) -> f64 {
+pub(in crate::eval) fn share(index: usize, len: usize) -> f64 {
     let of = |count: usize| f64::from(u32::try_from(count).unwrap());
     of(index) / of(len - 1)
 }
@@ -310,27 +320,38 @@ fn every_item_fills_its_length_and_is_solved_from_its_prompt() {
             check(case, &plan, item);
         }
     }
-    let solved: BTreeSet<&str> = CASES.iter().map(|case| case.name).collect();
+    let solved = CASES.iter().map(|case| case.name);
+    let solved: BTreeSet<&str> = solved.chain(crate::eval::ruler::tests::solved()).collect();
     let registered: BTreeSet<&str> = ALL.iter().map(|task| task.card().name).collect();
     assert_eq!(solved, registered, "a task has no solver here");
+}
+
+/// Two lengths that the task can fill.
+fn lengths_of(name: &str) -> [usize; 2] {
+    if CASES.iter().any(|case| case.name == name) {
+        [256, 512]
+    } else {
+        [1024, 1536]
+    }
 }
 
 #[test]
 fn items_depend_on_seed_and_place_alone() {
     for task in ALL {
         let name = task.card().name;
-        let all = items(name, &plan(&[256, 512]));
-        assert_eq!(all, items(name, &plan(&[256, 512])));
-        assert_eq!(all[15..], items(name, &plan(&[512])), "{name}");
+        let lengths = lengths_of(name);
+        let all = items(name, &plan(&lengths));
+        assert_eq!(all, items(name, &plan(&lengths)));
+        assert_eq!(all[15..], items(name, &plan(&lengths[1..])), "{name}");
         let fewer = Plan {
             items_per_cell: 1,
-            ..plan(&[512])
+            ..plan(&lengths[1..])
         };
         let firsts: Vec<Item> = all[15..].iter().step_by(3).cloned().collect();
         assert_eq!(firsts, items(name, &fewer), "{name}");
         let reseeded = Plan {
             seed: 4,
-            ..plan(&[256, 512])
+            ..plan(&lengths)
         };
         let others = items(name, &reseeded);
         assert!(all.iter().zip(&others).all(|(a, b)| a.prompt != b.prompt));
@@ -398,7 +419,7 @@ fn long_objects_have_keys_enough() {
 fn a_task_that_hides_needles_says_that_it_has_no_text() {
     let material = Material::new(Arc::clone(&TOKENIZER), None).unwrap();
     for task in ALL {
-        let made = plan(&[256]).items(task, &material);
+        let made = plan(&lengths_of(task.card().name)[..1]).items(task, &material);
         match task.card().needs {
             Needs::Haystack => assert_eq!(made.unwrap_err().code(), "eval.no_haystack"),
             Needs::Nothing => assert_eq!(made.unwrap().len(), 15),
