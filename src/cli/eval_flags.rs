@@ -5,6 +5,7 @@ use super::eval_methods::MethodArgs;
 use super::eval_tasks;
 use super::text_args::TextArgs;
 use crate::config::eval::{EvalFile, ModelUnderTest};
+use crate::eval::suite::Suite;
 use crate::eval::task::Task;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,6 +20,10 @@ pub(super) struct AskArgs {
     /// What to ask; several tasks are separated by commas.
     #[arg(long = "task", value_name = "TASK", value_parser = eval_tasks::parser(), value_delimiter = ',', default_value = "recall")]
     tasks: Vec<&'static dyn Task>,
+
+    /// Ask all tasks of a suite instead.
+    #[arg(long, value_parser = eval_tasks::suite_parser(), conflicts_with = "tasks")]
+    suite: Option<Suite>,
 
     /// Lengths of prompt and answer together, in tokens.
     #[arg(
@@ -76,9 +81,15 @@ impl AskArgs {
             path: path.clone(),
             masks: masks.clone(),
         };
+        let tasks = self.tasks.iter().map(|task| task.card().name.to_owned());
         EvalFile {
             seeds: vec![self.seed],
-            tasks: once(self.tasks.iter().map(|task| task.card().name.to_owned())),
+            tasks: if self.suite.is_none() {
+                once(tasks)
+            } else {
+                Vec::new()
+            },
+            suite: self.suite.map(|suite| suite.name.to_owned()),
             lengths: once(self.lengths.iter().map(|length| length.get())),
             num_depths: self.depths.get(),
             items_per_cell: self.items.get(),

@@ -7,6 +7,7 @@ use crate::eval::material::Material;
 use crate::eval::method::MethodKind;
 use crate::eval::request::Request;
 use crate::eval::results::{MethodResult, Results, TaskResult};
+use crate::eval::suite::{self, Suite};
 use crate::eval::table::chance_text;
 use crate::eval::task::registry::{ALL, find};
 use crate::eval::task::{Card, Needs, Task};
@@ -20,6 +21,13 @@ pub(super) fn parser() -> impl TypedValueParser<Value = &'static dyn Task> {
         PossibleValue::new(card.name).help(card.about)
     });
     PossibleValuesParser::new(values).try_map(|name| find(&name).ok_or("it is not registered"))
+}
+
+/// Turns a name into its suite; the help lists all names.
+pub(super) fn suite_parser() -> impl TypedValueParser<Value = Suite> {
+    let values = suite::ALL.map(|suite| PossibleValue::new(suite.name).help(suite.about));
+    PossibleValuesParser::new(values)
+        .try_map(|name| suite::find(&name).ok_or("there is no such suite"))
 }
 
 /// The items of one task.
@@ -88,11 +96,21 @@ pub(super) fn judge(fail_under: Option<f64>, results: &Results) -> Result<(), Ev
     Ok(())
 }
 
-/// Prints every task.
+/// All that may be asked.
+#[derive(serde::Serialize)]
+struct Listing {
+    tasks: Vec<Card>,
+    suites: Vec<Suite>,
+}
+
+/// Prints every task and every suite.
 pub(super) fn list(json: bool) -> Result<(), AnyFault> {
-    let cards = ALL.map(Task::card);
+    let listing = Listing {
+        tasks: ALL.map(Task::card).to_vec(),
+        suites: suite::ALL.to_vec(),
+    };
     if json {
-        output::json(&cards.as_slice())?;
+        output::json(&listing)?;
         return Ok(());
     }
     let mut out = Output::stdout();
@@ -102,10 +120,15 @@ pub(super) fn list(json: bool) -> Result<(), AnyFault> {
         "judged by",
         "chance",
         "needs",
+        "offline",
         "asks for",
     ]))?;
-    for card in cards {
-        out.line(line(&card))?;
+    for card in &listing.tasks {
+        out.line(line(card))?;
+    }
+    for suite in &listing.suites {
+        let tasks = suite.tasks.join(", ");
+        out.line(format!("suite {}: {}: {tasks}", suite.name, suite.about))?;
     }
     out.finish()?;
     Ok(())
@@ -122,10 +145,11 @@ fn line(card: &Card) -> String {
         &format!("{} ({})", card.metric.name(), card.headline.name()),
         &chance_text(card.chance),
         needs,
+        if card.needs.is_offline() { "yes" } else { "no" },
         card.about,
     ])
 }
 
-fn row([name, category, metric, chance, needs, about]: [&str; 6]) -> String {
-    format!("{name:<15} {category:<11} {metric:<21} {chance:<8} {needs:<24} {about}")
+fn row([name, category, metric, chance, needs, offline, about]: [&str; 7]) -> String {
+    format!("{name:<15} {category:<10} {metric:<30} {chance:<7} {needs:<23} {offline:<7} {about}")
 }

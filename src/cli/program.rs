@@ -36,7 +36,7 @@ pub enum Command {
     /// Look at a mask file, compare several, or check whether one fits a model.
     Mask(super::mask::Args),
     /// Measure what a mask costs in answers and saves in memory.
-    Eval(super::eval::Args),
+    Eval(Box<super::eval::Args>),
     /// Score answers that are written down again, without a model.
     Rescore(super::rescore::Args),
     /// Find the least KV footprint that keeps a share of full attention's score.
@@ -69,7 +69,7 @@ impl Command {
             Self::Train(args) => super::train::run(args),
             Self::ExportMask(args) => super::export_mask::run(args),
             Self::Mask(args) => super::mask::run(args),
-            Self::Eval(args) => super::eval::run(args),
+            Self::Eval(args) => super::eval::run(*args),
             Self::Rescore(args) => super::rescore::run(args),
             Self::Critical(args) => super::critical::run(args),
             Self::Report(args) => super::report::run(args),

@@ -17,8 +17,12 @@ use std::path::PathBuf;
 pub struct EvalFile {
     /// Names of all random choices: each seed has items of its own. Random masks are named by the first.
     pub seeds: Vec<u64>,
-    /// What to ask; `prulong eval --list` names all tasks.
+    /// What to ask; `prulong eval --list` names all tasks. Absent: those of the suite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<String>,
+    /// A named list of tasks, in place of `tasks`; `prulong eval --list` names all suites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
     /// Lengths of prompt and answer together, in tokens.
     pub lengths: Vec<usize>,
     /// Depths at which answers stand: the middles of that many equal parts of the text.
@@ -111,7 +115,16 @@ impl ConfigFile for EvalFile {
 
     fn check(&self) -> Result<Self, Bad> {
         distinct("seeds", &self.seeds)?;
-        distinct("tasks", &self.tasks)?;
+        match &self.suite {
+            None => distinct("tasks", &self.tasks)?,
+            Some(_) if self.tasks.is_empty() => {}
+            Some(_) => {
+                return Err(check::conflict(
+                    "suite",
+                    "stands beside `tasks`: give one of them",
+                ));
+            }
+        }
         distinct("lengths", &self.lengths)?;
         distinct("chunk_lens", &self.chunk_lens)?;
         for (at, length) in self.lengths.iter().enumerate() {

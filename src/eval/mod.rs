@@ -51,6 +51,7 @@ mod skip_words;
 pub mod saved_run;
 pub mod scoring;
 pub mod stop;
+pub mod suite;
 pub mod summary;
 pub mod table;
 pub mod task;

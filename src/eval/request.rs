@@ -7,6 +7,7 @@ use super::method_plan::MethodPlan;
 use super::method_spec::MethodSpec;
 use super::plan::Plan;
 use super::results::Grid;
+use super::suite;
 use super::task::registry::{ALL, find};
 use super::task::{Needs, Task};
 use crate::config::error::{Bad, Problem};
@@ -35,15 +36,6 @@ impl Request {
     /// The first setting that is out of range, does not fit the others, or names nothing.
     pub fn of(file: &EvalFile) -> Result<Self, Bad> {
         let file = file.check()?;
-        let tasks = file.tasks.iter().enumerate().map(|(at, name)| {
-            find(name).ok_or_else(|| Bad {
-                key: format!("tasks.{at}"),
-                problem: Problem::UnknownValue {
-                    value: name.clone(),
-                    known: ALL.iter().map(|task| task.card().name).collect(),
-                },
-            })
-        });
         let mut methods = Vec::new();
         for (at, method) in file.methods.iter().enumerate() {
             for word in method.words() {
@@ -56,7 +48,7 @@ impl Request {
             }
         }
         Ok(Self {
-            tasks: tasks.collect::<Result<_, _>>()?,
+            tasks: tasks(&file)?,
             methods,
             file,
         })
@@ -163,6 +155,27 @@ impl Request {
     }
 }
 
+/// The tasks of the list, or of the suite.
+fn tasks(file: &EvalFile) -> Result<Vec<&'static dyn Task>, Bad> {
+    let unknown = |key: String, value: &str, known: Vec<&'static str>| Bad {
+        key,
+        problem: Problem::UnknownValue {
+            value: value.to_owned(),
+            known,
+        },
+    };
+    let Some(name) = &file.suite else {
+        let named = file.tasks.iter().enumerate().map(|(at, name)| {
+            let known = || ALL.iter().map(|task| task.card().name).collect();
+            find(name).ok_or_else(|| unknown(format!("tasks.{at}"), name, known()))
+        });
+        return named.collect();
+    };
+    let known = || suite::ALL.iter().map(|suite| suite.name).collect();
+    let suite = suite::find(name).ok_or_else(|| unknown("suite".to_owned(), name, known()))?;
+    Ok(suite.tasks.iter().filter_map(|name| find(name)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +210,14 @@ mod tests {
         let path = root.join("configs/eval-quick.toml");
         let request = load_as(&path, &[], Request::of).unwrap().config;
         assert_eq!((request.tasks.len(), request.methods.len()), (4, 4));
+        let suite = EvalFile {
+            tasks: Vec::new(),
+            suite: Some("quick".into()),
+            ..request.file.clone()
+        };
+        let names =
+            |of: &Request| -> Vec<&str> { of.tasks.iter().map(|task| task.card().name).collect() };
+        assert_eq!(names(&Request::of(&suite).unwrap()), names(&request));
         assert_eq!(request.grid().num_items(), 3 * 5 * 2);
         assert_eq!(
             request.file.models[0].path,
@@ -226,6 +247,24 @@ mod tests {
             &|file| file.tasks[1] = "recall".into(),
             "config.exclusive",
             &["`tasks.1` names `recall` a second time"],
+        );
+        check(
+            &|file| file.suite = Some("quick".into()),
+            "config.exclusive",
+            &["`suite` stands beside `tasks`"],
+        );
+        check(
+            &|file| {
+                file.tasks.clear();
+                file.suite = Some("quik".into());
+            },
+            "config.unknown_value",
+            &["`suite`", "did you mean `quick`?"],
+        );
+        check(
+            &|file| file.tasks.clear(),
+            "config.exclusive",
+            &["`tasks` is empty"],
         );
         check(
             &|file| {

@@ -494,7 +494,7 @@ fn the_list_shows_every_task_without_a_model() {
     let (code, json) = run(&["eval", "--list", "--json"]);
     assert_eq!(code, Some(0));
     let cards: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let names: Vec<&str> = cards
+    let names: Vec<&str> = cards["tasks"]
         .as_array()
         .unwrap()
         .iter()
@@ -521,15 +521,17 @@ fn the_list_shows_every_task_without_a_model() {
     ];
     assert_eq!(names, expected);
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), 1 + names.len());
+    assert_eq!(lines.len(), 1 + names.len() + 2);
     for (name, line) in names.iter().zip(&lines[1..]) {
-        assert!(line.starts_with(name), "{line}");
+        assert!(line.starts_with(name) && line.contains(" yes "), "{line}");
     }
-    assert!(
-        lines[3].contains("recall      exact_tokens (strict) 1.5e-5"),
-        "{}",
-        lines[3]
-    );
+    let words: Vec<&str> = lines[3].split_whitespace().take(5).collect();
+    let expected = ["json_kv", "recall", "exact_tokens", "(strict)", "1.5e-5"];
+    assert_eq!(words, expected);
+    let essay = lines.iter().find(|line| line.starts_with("niah_single_2"));
+    assert!(essay.unwrap().ends_with("a stand-in for essays"));
+    assert!(lines[names.len() + 2].starts_with("suite offline: "));
+    assert_eq!(cards["suites"][0]["tasks"].as_array().unwrap().len(), 4);
     assert_eq!(run(&["eval"]).0, Some(2));
     assert_eq!(run(&["eval", "--model", "m", "--task", "recal"]).0, Some(2));
 }

@@ -50,7 +50,7 @@ impl Essay {
         let haystack = material.haystack()?;
         let tokenizer = material.tokenizer();
         let excerpt_len = length + length / 16 + 256;
-        let mut sentences = Vec::new();
+        let mut sentences: Vec<String> = Vec::new();
         let mut fruitless = 0;
         while tokenizer.encode(&sentences.concat())?.len() < length {
             let num_before = sentences.len();
@@ -100,7 +100,7 @@ impl Essay {
                 }
             }
             if let Some(sentence) = self.sentences[..num].get(at) {
-                let sentence = if text.is_empty() {
+                let sentence = if at == 0 {
                     sentence.trim_start()
                 } else {
                     sentence

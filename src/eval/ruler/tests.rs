@@ -63,7 +63,7 @@ const CASES: [Case; 12] = [
         solve: solve_lines,
         lengths: &[400, 1024, 2222],
         unit: 48,
-        tolerance: 0.06,
+        tolerance: 0.1,
     },
     Case {
         name: "niah_multikey_2",
@@ -132,7 +132,7 @@ const CASES: [Case; 12] = [
         name: "fwe",
         solve: solve_coded,
         lengths: &[400, 1024, 2222],
-        unit: 24,
+        unit: 32,
         tolerance: 0.5,
     },
     Case {
@@ -385,10 +385,9 @@ fn check(case: &Case, plan: &Plan, item: &Item) {
         case.name,
     );
     let before = item.prompt.len() - item.meta.needle_distance;
-    assert_eq!(
-        text_of(&item.prompt[item.parts.context.start..before]),
-        prompt.context[..solved.end]
-    );
+    // The last token may hold the space behind it as well.
+    let read = text_of(&item.prompt[item.parts.context.start..before]);
+    assert_eq!(read.trim_end(), prompt.context[..solved.end].trim_end());
 }
 
 /// Checks that what the solver writes is right by every metric, and nothing at all is wrong.
@@ -446,7 +445,7 @@ fn items_in_prose(name: &str, plan: &Plan) -> Vec<Item> {
         "roads, rivers, and bridges over them",
     ];
     let sentence = |i: usize| {
-        let space = if i % 7 == 0 { "\n\n" } else { " " };
+        let space = if i.is_multiple_of(7) { "\n\n" } else { " " };
         format!("Sentence {i} tells of {}.{space}", words[i % 3])
     };
     let folder = tempfile::tempdir().unwrap();
@@ -455,14 +454,36 @@ fn items_in_prose(name: &str, plan: &Plan) -> Vec<Item> {
     items_in(folder.path(), name, plan).unwrap()
 }
 
-#[test]
-fn every_item_fills_its_length_and_is_solved_from_its_prompt() {
-    for case in &CASES {
-        let plan = plan(case.lengths);
-        let items = items_in_prose(case.name, &plan);
-        assert_eq!(items.len(), case.lengths.len() * 5 * 3);
-        for item in &items {
-            check(case, &plan, item);
-        }
+/// Checks every item of a task.
+fn check_all(name: &str) {
+    let case = CASES.iter().find(|case| case.name == name).unwrap();
+    let plan = plan(case.lengths);
+    let items = items_in_prose(name, &plan);
+    assert_eq!(items.len(), case.lengths.len() * 5 * 3);
+    for item in &items {
+        check(case, &plan, item);
     }
+}
+
+/// One test for each task: its items fill their lengths and are solved from their prompts.
+macro_rules! solve_all {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check_all(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_case_has_its_test() {
+            let tested = [$(stringify!($name)),*];
+            assert!(solved().eq(tested));
+        }
+    };
+}
+
+solve_all! {
+    niah_single_1 niah_multikey_2 niah_multikey_3 niah_single_2 niah_single_3 niah_multikey_1 niah_multivalue
+    niah_multiquery vt cwe fwe json_kv_uuid
 }

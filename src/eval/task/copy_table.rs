@@ -22,7 +22,7 @@ use crate::eval::metric::registry::Metric;
 use crate::eval::plan::{Place, depth_of};
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
-use crate::eval::units::Units;
+use crate::eval::units::{Draft, Units};
 use rand::Rng;
 use std::collections::BTreeSet;
 

@@ -99,15 +99,18 @@ fn prompt(pairs: &[Pair], place: &Place) -> PromptText {
         depth: depth_of(at, pairs.len()),
         num_units: pairs.len(),
     };
-    let mut question = INSTRUCTION.to_owned();
-    for demo in demos(pairs.len(), at, place) {
-        let Pair { key, value } = &pairs[demo];
-        question += &format!("Key: {key}\n{CUE} {value}\n");
-    }
+    let demo = |index: usize| {
+        let Pair { key, value } = &pairs[index];
+        format!("Key: {key}\n{CUE} {value}\n")
+    };
+    let demos: String = demos(pairs.len(), at, place)
+        .into_iter()
+        .map(demo)
+        .collect();
     let Pair { key, value } = &pairs[at];
     let asked = Asked {
         instruction: String::new(),
-        question: format!("{question}Key: {key}\n"),
+        question: format!("{INSTRUCTION}{demos}Key: {key}\n"),
         cue: CUE.to_owned(),
         gold: Gold::answer(value),
         answer: format!(" {value}"),

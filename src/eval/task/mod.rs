@@ -114,3 +114,12 @@ pub enum Needs {
     /// Text to hide needles in.
     Haystack,
 }
+
+impl Needs {
+    /// Whether that is found on every machine that builds this.
+    pub fn is_offline(self) -> bool {
+        match self {
+            Self::Nothing | Self::Haystack => true,
+        }
+    }
+}

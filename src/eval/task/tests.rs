@@ -326,12 +326,15 @@ fn every_item_fills_its_length_and_is_solved_from_its_prompt() {
     assert_eq!(solved, registered, "a task has no solver here");
 }
 
-/// Two lengths that the task can fill.
-fn lengths_of(name: &str) -> [usize; 2] {
+/// A plan of two lengths that the task can fill.
+fn two_lengths(name: &str) -> Plan {
     if CASES.iter().any(|case| case.name == name) {
-        [256, 512]
-    } else {
-        [1024, 1536]
+        return plan(&[256, 512]);
+    }
+    Plan {
+        num_depths: 2,
+        items_per_cell: 2,
+        ..plan(&[1280, 1536])
     }
 }
 
@@ -339,19 +342,24 @@ fn lengths_of(name: &str) -> [usize; 2] {
 fn items_depend_on_seed_and_place_alone() {
     for task in ALL {
         let name = task.card().name;
-        let lengths = lengths_of(name);
-        let all = items(name, &plan(&lengths));
-        assert_eq!(all, items(name, &plan(&lengths)));
-        assert_eq!(all[15..], items(name, &plan(&lengths[1..])), "{name}");
+        let both = two_lengths(name);
+        let all = items(name, &both);
+        assert_eq!(all, items(name, &both));
+        let longer = Plan {
+            lengths: both.lengths[1..].to_vec(),
+            ..both.clone()
+        };
+        let second = &all[both.num_depths * both.items_per_cell..];
+        assert_eq!(second, items(name, &longer), "{name}");
         let fewer = Plan {
             items_per_cell: 1,
-            ..plan(&lengths[1..])
+            ..longer
         };
-        let firsts: Vec<Item> = all[15..].iter().step_by(3).cloned().collect();
-        assert_eq!(firsts, items(name, &fewer), "{name}");
+        let firsts = second.iter().step_by(both.items_per_cell).cloned();
+        assert_eq!(firsts.collect::<Vec<_>>(), items(name, &fewer), "{name}");
         let reseeded = Plan {
             seed: 4,
-            ..plan(&lengths)
+            ..both.clone()
         };
         let others = items(name, &reseeded);
         assert!(all.iter().zip(&others).all(|(a, b)| a.prompt != b.prompt));
@@ -419,10 +427,14 @@ fn long_objects_have_keys_enough() {
 fn a_task_that_hides_needles_says_that_it_has_no_text() {
     let material = Material::new(Arc::clone(&TOKENIZER), None).unwrap();
     for task in ALL {
-        let made = plan(&lengths_of(task.card().name)[..1]).items(task, &material);
+        let plan = two_lengths(task.card().name);
+        let made = plan.items(task, &material);
         match task.card().needs {
             Needs::Haystack => assert_eq!(made.unwrap_err().code(), "eval.no_haystack"),
-            Needs::Nothing => assert_eq!(made.unwrap().len(), 15),
+            Needs::Nothing => assert_eq!(
+                made.unwrap().len(),
+                2 * plan.num_depths * plan.items_per_cell
+            ),
         }
     }
 }
