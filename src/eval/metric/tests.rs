@@ -6,6 +6,7 @@ use crate::eval::gold::Gold;
 use crate::eval::goldens::{assert_golden, goldens, texts};
 use crate::eval::reading::Reading;
 use crate::eval::scoring::ScorePair;
+use crate::random::{below, stream};
 use serde_json::Value;
 
 /// The metrics of `calculate_metrics`.
@@ -113,5 +114,50 @@ fn strict_reads_the_letter_before_articles_go() {
     ] {
         let found = of(Metric::SubstringExactMatch, output);
         assert_eq!(found, ScorePair { compat, strict }, "{output:?}");
+    }
+}
+
+#[test]
+fn strict_is_at_most_compat_and_a_right_answer_is_right() {
+    const PIECES: [&str; 12] = [
+        "cat", "cats", "The", "a", "yes", "no", "1234567", "12345678", ".", "\n", "Answer:",
+        "\u{301}",
+    ];
+    let mut rng = stream("scores of texts", &[]);
+    let mut text = || -> String {
+        let piece = |_| PIECES[usize::try_from(below(&mut rng, 12)).unwrap()];
+        (0..4).map(piece).collect::<Vec<_>>().join(" ")
+    };
+    let metrics = [&CALCULATED[..], &[Metric::RulerRecall, Metric::RulerAny]].concat();
+    for _ in 0..500 {
+        let (output, answer) = (text(), text());
+        let gold = Gold::answer(&answer);
+        for reading in [Reading::Whole, Reading::ANSWER, Reading::FIRST_LINE] {
+            let answered = Answered::new("", &output, reading, &gold);
+            for metric in &metrics {
+                let found = metric.score(&answered).unwrap();
+                let range = 0.0..=1.0;
+                assert!(range.contains(&found.compat) && range.contains(&found.strict));
+                assert!(
+                    found.strict <= found.compat,
+                    "{metric:?} {output:?} {answer:?}"
+                );
+            }
+        }
+        let right = Answered::new("", &answer, Reading::Whole, &gold);
+        for metric in [
+            Metric::ExactMatch,
+            Metric::SubstringExactMatch,
+            Metric::RulerRecall,
+        ] {
+            let found = metric.score(&right).unwrap();
+            assert_eq!(
+                found.compat.to_bits(),
+                1.0_f64.to_bits(),
+                "{metric:?} {answer:?}"
+            );
+        }
+        let found = Metric::ExactMatch.score(&right).unwrap();
+        assert_eq!(found.strict.to_bits(), 1.0_f64.to_bits(), "{answer:?}");
     }
 }

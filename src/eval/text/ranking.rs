@@ -67,4 +67,11 @@ mod tests {
         assert_eq!(with_most_ids("1 > 1 > 1, or 3 > 2"), ["3", "2"]);
         assert_eq!(with_most_ids("none"), ["none"]);
     }
+
+    #[test]
+    fn the_first_of_equal_rankings_counts() {
+        let text = "1 > 2 or 3 > 4";
+        assert_eq!(with_most_characters(text), ["1", "2"]);
+        assert_eq!(with_most_ids(text), ["1", "2"]);
+    }
 }

@@ -199,6 +199,8 @@ mod tests {
             [3, 3, 4]
         );
         assert_eq!(shares(by_lines("a b\na b", "a b")), [2, 4, 2]);
+        // Of equal ways back the one that leaves a word of the right line: `a b` covers another `a` than `a a`.
+        assert_eq!(shares(by_lines("a a\na b", "a a a")), [3, 4, 3]);
         assert_eq!(shares(by_lines("a b", "a b\na b")), [2, 2, 4]);
         assert_eq!(shares(whole("a b", "a b\na b")), [2, 2, 4]);
     }
@@ -224,6 +226,7 @@ mod tests {
             let (a, b) = (words(), words());
             let expected = slow(&a, &b);
             assert_eq!(common_len(&a, &b), expected, "{a:?} {b:?}");
+            assert_eq!(common_len(&b, &a), expected, "{a:?} {b:?}");
             let mut covered = vec![false; a.len()];
             cover(&a, &b, &mut covered);
             let num_covered = covered.iter().filter(|covered| **covered).count();
