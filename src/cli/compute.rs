@@ -4,10 +4,11 @@ use crate::attention::{Backend, choose};
 use crate::cli::run_setup;
 use crate::config::device::DeviceRequest as ConfigDevice;
 use crate::config::run::{ComputeDtype, MachineSettings};
+use crate::eval::results::MachineIdentity;
 use crate::fault::AnyFault;
 use crate::torch::device::DeviceRequest;
 use crate::torch::dtype::Dtype;
-use crate::torch::threads;
+use crate::torch::{abi, device, threads};
 use std::sync::Arc;
 
 /// What to compute on.
@@ -54,6 +55,19 @@ pub struct Compute {
     pub dtype: Dtype,
     /// The attention kernel.
     pub backend: Arc<dyn Backend>,
+}
+
+impl Compute {
+    /// What results say about it.
+    pub fn identity(&self) -> MachineIdentity {
+        MachineIdentity {
+            libtorch: abi::release(abi::loaded_version()),
+            dtype: self.dtype.name().to_owned(),
+            device: device::name(self.device),
+            backend: self.backend.name().to_owned(),
+            num_threads: threads::threads(),
+        }
+    }
 }
 
 impl ComputeArgs {

@@ -1,11 +1,11 @@
-//! `prulong data`: look into MDS datasets, ours or those of other tools.
+//! `prulong data`: look into MDS datasets, ours or those of other tools, and at what is generated for pretraining.
 
-use crate::cli::{data_inspect, data_stats, output};
+use crate::cli::{data_inspect, data_sample, data_stats, output};
 use crate::data::mds::dataset::{Dataset, ReadOptions, Verify};
 use crate::fault::AnyFault;
 use std::path::PathBuf;
 
-/// What to do with a dataset.
+/// What to look at.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -18,6 +18,8 @@ enum Action {
     Stats(data_stats::Args),
     /// Print rows: their documents as text, or every column as JSON
     Inspect(data_inspect::Args),
+    /// Show what `prulong pretrain` trains on: sequences of one kind
+    Sample(data_sample::Args),
     /// Check every hash, every row and every column of a dataset
     Verify(VerifyArgs),
 }
@@ -36,6 +38,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     match args.action {
         Action::Stats(args) => data_stats::run(&args),
         Action::Inspect(args) => data_inspect::run(&args),
+        Action::Sample(args) => data_sample::run(args),
         Action::Verify(args) => verify(&args),
     }
 }

@@ -1,16 +1,19 @@
 //! `prulong eval`.
 
 use super::amounts::parse_share;
+use super::eval_dry_run;
 use super::eval_flags::AskArgs;
 use super::eval_run::{self, Conduct};
 use super::eval_tasks;
 use super::output::{self, Output};
 use crate::config::error::ConfigError;
 use crate::config::load::{Loaded, load_as, resolve};
+use crate::eval::forecast::Forecast;
 use crate::eval::request::Request;
 use crate::eval::results::Results;
-use crate::eval::{brief, table};
+use crate::eval::{brief, forecast_table, table};
 use crate::fault::AnyFault;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Measure what a mask costs in answers and saves in memory.
@@ -49,6 +52,16 @@ pub struct Args {
     #[arg(long)]
     fail_fast: bool,
 
+    /// Run the first N items of each task, length and seed only; those of every depth come before a second one of any. They are
+    /// the same items as without a limit: in a run folder they are finished when the others follow.
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+
+    /// Print what would be run and what it would cost, and run and write nothing: items, those that --run-dir holds already,
+    /// prompt tokens to read, tokens to write at most, KV footprint and bytes by formula.
+    #[arg(long, conflicts_with_all = ["brief", "fail_under"])]
+    dry_run: bool,
+
     #[command(flatten)]
     report: ReportArgs,
 
@@ -82,7 +95,14 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let conduct = Conduct {
         run_dir: args.run_dir.as_deref(),
         fail_fast: args.fail_fast,
+        limit: args.limit.map(NonZeroUsize::get),
     };
+    if args.dry_run {
+        return print_forecast(
+            args.report.json,
+            &eval_dry_run::forecast(&loaded, &conduct)?,
+        );
+    }
     eval_run::run(&loaded, &conduct, |results| {
         print(&args.report, results)?;
         Ok(eval_tasks::judge(args.fail_under, results)?)
@@ -94,6 +114,19 @@ fn load(args: &Args) -> Result<Loaded<Request>, ConfigError> {
         Some(path) => load_as(path, &args.overrides, Request::of),
         None => resolve(args.ask.file(), Request::of),
     }
+}
+
+fn print_forecast(json: bool, forecast: &Forecast) -> Result<(), AnyFault> {
+    if json {
+        output::json(forecast)?;
+        return Ok(());
+    }
+    let mut out = Output::stdout();
+    for line in forecast_table::lines(forecast) {
+        out.line(line)?;
+    }
+    out.finish()?;
+    Ok(())
 }
 
 fn print(report: &ReportArgs, results: &Results) -> Result<(), AnyFault> {

@@ -44,7 +44,7 @@ pub(super) struct MethodArgs {
 
 /// How streaming heads stream.
 #[derive(clap::Args, Debug)]
-struct StreamingArgs {
+pub(super) struct StreamingArgs {
     /// What a streaming head sees of a chunk; the mask file's rule, else `sliding`, unless named.
     #[arg(long, value_enum)]
     rule: Option<RuleName>,
@@ -100,10 +100,17 @@ impl MethodArgs {
 
     /// How streaming heads stream, as a configuration says it.
     pub(super) fn streaming(&self) -> StreamingSettings {
+        self.streaming.settings()
+    }
+}
+
+impl StreamingArgs {
+    /// The same as a configuration says it.
+    pub(super) fn settings(&self) -> StreamingSettings {
         StreamingSettings {
-            rule: self.streaming.rule.map(StreamingRule::from),
-            sink_len: self.streaming.sink,
-            window_len: self.streaming.window,
+            rule: self.rule.map(StreamingRule::from),
+            sink_len: self.sink,
+            window_len: self.window,
         }
     }
 }

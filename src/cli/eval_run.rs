@@ -16,13 +16,10 @@ use crate::eval::item_result::Key;
 use crate::eval::ledger::Ledger;
 use crate::eval::material::Material;
 use crate::eval::request::Request;
-use crate::eval::results::{
-    Failure, MachineIdentity, Part, Provenance, Results, SCHEMA, TaskInfo, TaskResult,
-};
+use crate::eval::results::{Failure, Part, Provenance, Results, SCHEMA, TaskInfo, TaskResult};
 use crate::eval::run_folder::RunFolder;
 use crate::fault::AnyFault;
 use crate::model::llama::Llama;
-use crate::torch::{abi, device, threads};
 use crate::train::signal::Interrupt;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -34,6 +31,8 @@ pub(super) struct Conduct<'a> {
     pub(super) run_dir: Option<&'a Path>,
     /// Whether the first failed item ends the run.
     pub(super) fail_fast: bool,
+    /// Items of each task, length and seed, where not all are run.
+    pub(super) limit: Option<usize>,
 }
 
 /// A run under way.
@@ -59,8 +58,11 @@ pub(super) fn run(
     let machine = compute::choose(&request.file.run)?;
     let subjects = Subject::all(request)?;
     // The questions of the first model are made before anything is written: what cannot be asked ends here.
-    let mut first = subjects.first().map(|of| ask(request, of)).transpose()?;
+    let ask = |of| ask(request, of, conduct.limit);
+    let mut first = subjects.first().map(ask).transpose()?;
     let haystack = first.as_ref().and_then(|(_, haystack)| haystack.clone());
+    let items = first.iter().flat_map(|(questions, _)| questions);
+    let lens: Vec<usize> = items.flat_map(Questions::lengths).collect();
     let provenance = provenance(loaded, &machine, haystack);
     let facts = facts(&provenance, &subjects);
     let opened = conduct
@@ -71,7 +73,7 @@ pub(super) fn run(
         None => (None, Ledger::in_memory()),
     };
     let mut run = Run {
-        console: console(request, &subjects, conduct, folder.as_ref())?,
+        console: console(request, &subjects, &lens, conduct, folder.as_ref())?,
         request,
         machine,
         ledger,
@@ -82,7 +84,7 @@ pub(super) fn run(
     for subject in &subjects {
         let (questions, _) = match first.take() {
             Some(first) => first,
-            None => ask(request, subject)?,
+            None => ask(subject)?,
         };
         parts.extend(run.subject(subject, &questions)?);
     }
@@ -90,7 +92,7 @@ pub(super) fn run(
     run.ledger.settle(&run.keys)?;
     let results = Results {
         schema: SCHEMA.to_owned(),
-        warnings: warnings(request, &subjects, &provenance, &parts),
+        warnings: warnings(request, &subjects, &provenance, &parts, conduct.limit),
         provenance,
         parts,
         failures: run.ledger.failures().filter_map(Failure::of).collect(),
@@ -103,9 +105,10 @@ pub(super) fn run(
 }
 
 /// Every question to `subject`, and the text that hides the answers.
-fn ask(
+pub(super) fn ask(
     request: &Request,
     subject: &Subject,
+    limit: Option<usize>,
 ) -> Result<(Vec<Questions>, Option<HaystackIdentity>), AnyFault> {
     let haystack = request
         .needs_haystack()
@@ -113,27 +116,27 @@ fn ask(
         .transpose()?;
     let haystack: Option<&dyn Haystack> = haystack.as_deref();
     let material = Material::new(Arc::clone(&subject.tokenizer), haystack)?;
-    let questions = eval_tasks::questions(request, &material)?;
+    let questions = eval_tasks::questions(request, &material, limit)?;
     Ok((questions, haystack.map(Haystack::identity)))
 }
 
+/// A console for items of these lengths, asked of every model in every way.
 fn console(
     request: &Request,
     subjects: &[Subject],
+    lens: &[usize],
     conduct: &Conduct<'_>,
     folder: Option<&RunFolder>,
 ) -> Result<Console, AnyFault> {
     let num_methods: usize = subjects.iter().map(|of| of.methods.len()).sum();
-    let num_series = num_methods * request.file.chunk_lens.len() * request.tasks.len();
-    let per_length = request.grid().num_items() / request.file.lengths.len().max(1);
-    let total_len = per_length * request.file.lengths.iter().sum::<usize>();
+    let num_series = num_methods * request.file.chunk_lens.len();
     // Without a folder nothing would be kept: signals end the process as usual.
     let interrupt = match folder {
         Some(_) => Interrupt::install().map_err(run_setup::signals)?,
         None => Interrupt::detached(),
     };
-    let num_items = num_series * request.grid().num_items();
-    let total_len = num_series * total_len;
+    let num_items = num_series * lens.len();
+    let total_len = num_series * lens.iter().sum::<usize>();
     let mut console = Console::new(num_items, total_len, conduct.fail_fast, interrupt);
     if let Some(folder) = folder {
         console.log_to(folder.log()?);
@@ -188,29 +191,40 @@ impl Run<'_> {
         questions: &Questions,
         chunk_len: usize,
     ) -> Result<TaskResult, AnyFault> {
-        let Questions { card, items } = questions;
-        let evaluation = Evaluation {
-            model: &subject.identity.name,
-            task: card.name,
-            items,
-            num_expected: self.request.grid().num_items(),
-            metrics: card.metrics().collect(),
-            reading: card.reading,
-            tokenizer: &subject.tokenizer,
-            methods: &subject.methods,
-            chunk_len,
-            query_agnostic: self.request.file.query_agnostic,
-            backend: Arc::clone(&self.machine.backend),
-        };
+        let evaluation = evaluation(self.request, &self.machine, subject, questions, chunk_len);
         self.keys.extend(evaluation.keys());
         Ok(TaskResult {
-            task: TaskInfo::from(card),
+            task: TaskInfo::from(&questions.card),
             methods: evaluation.run(llama, &mut self.ledger, &mut self.console)?,
         })
     }
 }
 
-fn provenance(
+/// One task asked of `subject` in chunks of one length.
+pub(super) fn evaluation<'a>(
+    request: &Request,
+    machine: &Compute,
+    subject: &'a Subject,
+    questions: &'a Questions,
+    chunk_len: usize,
+) -> Evaluation<'a> {
+    let Questions { card, items } = questions;
+    Evaluation {
+        model: &subject.identity.name,
+        task: card.name,
+        items,
+        num_expected: request.grid().num_items(),
+        metrics: card.metrics().collect(),
+        reading: card.reading,
+        tokenizer: &subject.tokenizer,
+        methods: &subject.methods,
+        chunk_len,
+        query_agnostic: request.file.query_agnostic,
+        backend: Arc::clone(&machine.backend),
+    }
+}
+
+pub(super) fn provenance(
     loaded: &Loaded<Request>,
     machine: &Compute,
     haystack: Option<HaystackIdentity>,
@@ -224,18 +238,12 @@ fn provenance(
         config: values(&loaded.resolved).unwrap_or_default(),
         grid: loaded.config.grid(),
         haystack,
-        machine: MachineIdentity {
-            libtorch: abi::release(abi::loaded_version()),
-            dtype: machine.dtype.name().to_owned(),
-            device: device::name(machine.device),
-            backend: machine.backend.name().to_owned(),
-            num_threads: threads::threads(),
-        },
+        machine: machine.identity(),
     }
 }
 
 /// Everything that decides answers: settings, files by their fingerprints instead of their places, program and machine.
-fn facts(provenance: &Provenance, subjects: &[Subject]) -> Value {
+pub(super) fn facts(provenance: &Provenance, subjects: &[Subject]) -> Value {
     let mut facts = provenance.config.clone();
     let Some(table) = facts.as_object_mut() else {
         return facts;
@@ -259,11 +267,15 @@ fn warnings(
     subjects: &[Subject],
     provenance: &Provenance,
     parts: &[Part],
+    limit: Option<usize>,
 ) -> Vec<String> {
     let mut warnings: Vec<String> = subjects
         .iter()
         .flat_map(|subject| subject.warnings(request))
         .collect();
+    warnings.extend(limit.map(|limit| {
+        format!("at most {limit} items of each task, length and seed were run (`--limit`)")
+    }));
     let haystack = provenance.haystack.as_ref();
     if haystack.is_some_and(|haystack| !haystack.held_out) {
         warnings.push("the text may have been trained on: its rows name no held-out split".into());

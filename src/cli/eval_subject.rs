@@ -12,6 +12,7 @@ use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
 use crate::model::weights::Weights;
+use crate::shape::AttentionShape;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Subject {
     dir: PathBuf,
     /// What results say about it.
     pub(super) identity: ModelIdentity,
+    /// Layout of its attention.
+    pub(super) shape: AttentionShape,
     /// Its tokenizer.
     pub(super) tokenizer: Arc<Tokenizer>,
     masks: Vec<MaskUnderTest>,
@@ -72,6 +75,7 @@ impl Subject {
                 tokenizer_blake3: tokenizer.fingerprint().to_owned(),
                 shape: config.shape,
             },
+            shape: config.shape,
             tokenizer: Arc::new(tokenizer),
             masks,
             streaming: plan.streaming.map(StreamingIdentity::from),

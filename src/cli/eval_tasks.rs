@@ -38,16 +38,27 @@ pub(super) struct Questions {
     pub(super) items: Vec<Item>,
 }
 
-/// Makes the items of every task, those of the first seed first.
+impl Questions {
+    /// Lengths asked for, one per item.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.items.iter().map(|item| item.meta.length)
+    }
+}
+
+/// Makes the items of every task, those of the first seed first; with `limit` only so many of each length and seed.
 pub(super) fn questions(
     request: &Request,
     material: &Material<'_>,
+    limit: Option<usize>,
 ) -> Result<Vec<Questions>, EvalError> {
     let of_task = |task: &&'static dyn Task| {
         let card = task.card();
         let mut items = Vec::new();
         for plan in request.plans() {
-            items.extend(plan.items(*task, material)?);
+            items.extend(match limit {
+                Some(limit) => plan.first_items(limit, *task, material)?,
+                None => plan.items(*task, material)?,
+            });
         }
         if request.file.query_agnostic {
             let is_late = |item: &Item| item.parts.before_question().is_some();

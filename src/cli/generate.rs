@@ -1,233 +1,177 @@
 //! `prulong generate`.
 
-use crate::cli::output::Output;
-use crate::cli::sources::{SourceSpec, open_sources};
-use crate::config::generator::GeneratorSettings;
-use crate::config::generator_kinds::{
-    CodeRepeatsSettings, CopyTableSettings, JsonKvSettings, KeyValuesSettings, LabelMapSettings,
-    NaturalSettings, NeedlesSettings, RandomRepeatsSettings,
-};
-use crate::data::error::DataError;
-use crate::data::generate::build::Materials;
-use crate::data::generate::corpus::{MemoryCorpus, NaturalText};
-use crate::data::generate::sequence::Sequence;
-use crate::data::source::select::Selection;
+use super::compute::{Compute, ComputeArgs};
+use super::eval_methods::StreamingArgs;
+use super::generate_report::{self, Report};
+use super::generate_source::{SourceArgs, Texts};
+use super::output::{self, Output};
 use crate::data::tokenizer::Tokenizer;
+use crate::eval::method_spec::MethodSpec;
+use crate::eval::one_method::{Asked, OneMethod};
 use crate::fault::AnyFault;
+use crate::infer::completion::{Ends, Prompt};
+use crate::infer::generate::Engine;
+use crate::infer::policy::Policy;
+use crate::model::config::ModelConfig;
+use crate::model::llama::Llama;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Show what `prulong pretrain` trains on: sequences of one kind.
+/// Answer prompts, one at a time, and say what that cost in keys and values.
+///
+/// Reads a prompt in chunks and decodes greedily, with real caches per kv head, as `prulong eval` does. The text goes to
+/// standard output as it is decoded; one line on standard error says how many tokens were read and written, why it ended, what
+/// the caches held at most, and how fast it was. Without --prompt and --prompt-file the prompt is standard input; on a terminal
+/// every line is a prompt of its own, with empty caches, until Ctrl-D.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Kind of sequence.
-    #[arg(value_enum)]
-    kind: GeneratorKind,
+    /// Folder of the model: config.json, safetensors, tokenizer.json.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
 
-    /// `tokenizer.json`, or the folder that holds one.
-    #[arg(long, value_name = "PATH")]
-    tokenizer: PathBuf,
+    #[command(flatten)]
+    source: SourceArgs,
 
-    /// Tokens per sequence.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    len: usize,
+    #[command(flatten)]
+    method: MethodArgs,
 
-    /// Number of sequences.
-    #[arg(short, long, value_name = "N", default_value_t = 1)]
-    num: usize,
+    /// Tokens per prefill chunk.
+    #[arg(long, value_name = "TOKENS", default_value = "256")]
+    chunk: NonZeroUsize,
 
-    /// Seed; sequence `i` depends on the seed and `i` alone.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Most tokens of an answer; they must fit the model behind the prompt.
+    #[arg(long, value_name = "TOKENS", default_value = "128")]
+    max_new_tokens: NonZeroUsize,
 
-    /// Corpus of natural text: `crates`, `rust-books`, `text=PATH` or `text-dirs=PATH`; may be repeated.
-    #[arg(long = "source", value_name = "SOURCE", default_value = "crates")]
-    sources: Vec<SourceSpec>,
+    /// Text that ends an answer, and is no part of it; may be given several times.
+    #[arg(long = "stop", value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stop_texts: Vec<String>,
 
-    /// Print one JSON object per sequence: `ids` and `weights`.
+    /// Print each answer as one JSON object when it is complete: text, tokens, why it ended, keys and values, times.
     #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// What is kept of the prompt.
+#[derive(clap::Args, Debug)]
+struct MethodArgs {
+    /// A mask: a `head_mask.safetensors`, or the folder that holds it.
+    #[arg(long, value_name = "PATH")]
+    mask: Option<PathBuf>,
+
+    /// One method, as `prulong eval --method` takes it; without one the mask is used, or full attention where there is none.
+    #[arg(long, value_name = "METHOD")]
+    method: Option<MethodSpec>,
+
+    #[command(flatten)]
+    streaming: StreamingArgs,
+}
+
+/// Everything that is loaded once.
+struct Session {
+    llama: Llama,
+    policy: Box<dyn Policy>,
+    compute: Compute,
+    one: OneMethod,
+    ends: Ends,
+    chunk_len: usize,
     json: bool,
 }
 
-/// The kinds a pretraining file knows.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum GeneratorKind {
-    /// Random tokens with a period of 16 to 32.
-    RandomRepeats,
-    /// Spans of 16 to 64 natural tokens, half of them copies.
-    CodeRepeats,
-    /// 4 to 8 definitions, then 8 questions.
-    KeyValues,
-    /// A JSON object of 4 to 8 pairs, then 8 questions.
-    JsonKv,
-    /// 4 to 8 pseudo-words and their labels, shown twice, then 8 questions.
-    LabelMap,
-    /// A table of 4 to 8 rows, then 3 requests for the rows of a name.
-    CopyTable,
-    /// 1 to 4 needles in natural text, then up to 2 questions.
-    Needles,
-    /// Natural text.
-    Natural,
-}
-
-impl GeneratorKind {
-    fn settings(self) -> GeneratorSettings {
-        let weight = 1.0;
-        match self {
-            Self::RandomRepeats => GeneratorSettings::RandomRepeats(RandomRepeatsSettings {
-                weight,
-                span_min: 16,
-                span_max: 32,
-                alphabet: None,
-            }),
-            Self::CodeRepeats => GeneratorSettings::CodeRepeats(CodeRepeatsSettings {
-                weight,
-                span_min: 16,
-                span_max: 64,
-            }),
-            Self::KeyValues => GeneratorSettings::KeyValues(KeyValuesSettings {
-                weight,
-                num_pairs_min: 4,
-                num_pairs_max: 8,
-                num_queries: 8,
-                answer_weight: 1.0,
-            }),
-            Self::JsonKv => GeneratorSettings::JsonKv(JsonKvSettings {
-                weight,
-                num_pairs_min: 4,
-                num_pairs_max: 8,
-                num_queries: 8,
-                key_len: 4,
-                value_len: 4,
-                answer_weight: 1.0,
-            }),
-            Self::LabelMap => GeneratorSettings::LabelMap(LabelMapSettings {
-                weight,
-                num_words_min: 4,
-                num_words_max: 8,
-                num_labels: 8,
-                num_rounds: 2,
-                num_queries: 8,
-                answer_weight: 1.0,
-            }),
-            Self::CopyTable => GeneratorSettings::CopyTable(CopyTableSettings {
-                weight,
-                num_rows_min: 4,
-                num_rows_max: 8,
-                num_queries: 3,
-                answer_weight: 1.0,
-            }),
-            Self::Needles => GeneratorSettings::Needles(NeedlesSettings {
-                weight,
-                num_needles_min: 1,
-                num_needles_max: 4,
-                num_questions_max: 2,
-                depth_max: 1.0,
-                answer_weight: 1.0,
-            }),
-            Self::Natural => GeneratorSettings::Natural(NaturalSettings { weight }),
-        }
-    }
-}
-
-/// Prints the sequences as text, or as JSON.
+/// Answers the prompt, or one after the other.
 ///
 /// # Errors
-/// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
+/// If the model, the method, the prompt or the device is unusable; on a terminal, what is wrong with one prompt is shown and the
+/// next one asked for.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let json = args.json;
-    let (tokenizer, sequences) = make(args)?;
-    let mut output = Output::stdout();
-    for sequence in &sequences {
-        if json {
-            let Sequence { ids, weights } = sequence;
-            output.json(&serde_json::json!({ "ids": ids, "weights": weights }))?;
-        } else {
-            output.line(describe(&tokenizer, sequence)?)?;
-        }
-    }
-    output.finish()?;
-    Ok(())
-}
-
-fn make(args: Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
-    let Args {
-        tokenizer, sources, ..
-    } = args;
-    let tokenizer = Arc::new(Tokenizer::from_file(&tokenizer)?);
-    let settings = args.kind.settings();
-    let text = if settings.needs_corpus() {
-        Some(preview_text(&sources, &tokenizer)?)
-    } else {
-        None
+    let texts = args.source.open()?;
+    let compute = args.compute.choose()?;
+    let config = ModelConfig::load(&args.model)?;
+    let tokenizer = Tokenizer::from_file(&args.model)?;
+    tokenizer.check_embedding_rows(config.vocab_size)?;
+    let question = args.source.question().map(str::to_owned);
+    let prompt = |text: &str| Prompt::new(&tokenizer, text, question.as_deref());
+    // What cannot be answered ends here, before weights are read.
+    let first = match &texts {
+        Texts::One(text) => Some(prompt(text)?),
+        Texts::Lines => None,
     };
-    let mixture = Materials::new(tokenizer.clone(), text)?.mixture(&[settings])?;
-    let sequences = mixture.batch(args.seed, 0, args.num, args.len)?;
-    Ok((tokenizer, sequences))
-}
-
-fn preview_text(sources: &[SourceSpec], tokenizer: &Tokenizer) -> Result<NaturalText, DataError> {
-    /// More text than this makes no better preview, only a later one.
-    const PREVIEW_BYTES: u64 = 4_000_000;
-    let selection = Selection {
-        max_bytes: Some(PREVIEW_BYTES),
-        ..Selection::default()
-    };
-    let corpus = MemoryCorpus::build(&open_sources(sources)?, &selection, tokenizer)?;
-    NaturalText::new(Arc::new(corpus), tokenizer)
-}
-
-/// The sequence's text between a line that counts its tokens and an empty line.
-fn describe(tokenizer: &Tokenizer, sequence: &Sequence) -> Result<String, DataError> {
-    let trained = sequence
-        .weights
-        .iter()
-        .filter(|weight| **weight > 0.0)
-        .count();
-    Ok(format!(
-        "--- {} tokens, {trained} of them trained\n{}\n",
-        sequence.len(),
-        tokenizer.decode(&sequence.ids)?
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::ValueEnum;
-
-    #[test]
-    fn kinds_have_the_words_of_a_pretraining_file() {
-        for kind in GeneratorKind::value_variants() {
-            let settings = serde_json::to_value(kind.settings()).unwrap();
-            let word = kind.to_possible_value().unwrap();
-            assert_eq!(settings["kind"], word.get_name());
-        }
+    if let Some(first) = &first {
+        first.check(args.max_new_tokens.get(), config.max_position_embeddings)?;
     }
+    let session = Session::open(args, &config, compute)?;
+    match first {
+        Some(first) => session.answer(&tokenizer, &first),
+        None => Texts::each_line(|line| session.answer(&tokenizer, &prompt(line)?)),
+    }
+}
 
-    #[test]
-    fn sequences_are_shown_from_a_corpus_the_user_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let text = "pub fn answer() -> u32 { 42 }\n".repeat(200);
-        for name in ["a.rs", "b.rs", "c.rs"] {
-            std::fs::write(folder.path().join(name), &text).unwrap();
-        }
-        let args = |len| Args {
-            kind: GeneratorKind::Needles,
-            tokenizer: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/tiny")),
-            len,
-            num: 2,
-            seed: 1,
-            sources: vec![format!("text={}", folder.path().display()).parse().unwrap()],
-            json: true,
+impl Session {
+    fn open(args: Args, config: &ModelConfig, compute: Compute) -> Result<Self, AnyFault> {
+        let asked = Asked {
+            mask: args.method.mask,
+            method: args.method.method,
+            streaming: args.method.streaming.settings(),
         };
-        let (tokenizer, sequences) = make(args(300)).unwrap();
-        for sequence in &sequences {
-            let shown = describe(&tokenizer, sequence).unwrap();
-            assert!(shown.starts_with("--- 300 tokens, "), "{shown}");
-            assert!(shown.contains("pub fn answer()"), "{shown}");
+        let one = asked.resolve(&args.model, config, args.chunk.get())?;
+        for warning in &one.warnings {
+            output::note(format!("warning: {warning}"));
         }
-        assert_eq!(sequences.len(), 2);
-        assert_eq!(run(args(20)).unwrap_err().code(), "generate.length");
+        let mut llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+        let (policy, order) = one.method.policy(&llama);
+        if let Some(order) = &order {
+            llama.permute_kv_heads(order);
+        }
+        Ok(Self {
+            llama,
+            policy,
+            compute,
+            one,
+            ends: Ends {
+                max_new_tokens: args.max_new_tokens.get(),
+                stop_texts: args.stop_texts,
+            },
+            chunk_len: args.chunk.get(),
+            json: args.json,
+        })
+    }
+
+    fn answer(&self, tokenizer: &Tokenizer, prompt: &Prompt) -> Result<(), AnyFault> {
+        let engine = Engine {
+            llama: &self.llama,
+            backend: Arc::clone(&self.compute.backend),
+            chunk_len: self.chunk_len,
+        };
+        let mut out = Output::stdout();
+        let mut show = |text: &str| -> Result<(), AnyFault> {
+            if !self.json {
+                out.show(text)?;
+            }
+            Ok(())
+        };
+        let (policy, ends) = (&*self.policy, &self.ends);
+        let completion = engine.complete(policy, tokenizer, prompt, ends, &mut show)?;
+        let report = Report::new(prompt, &completion, ends);
+        if self.json {
+            out.json(&generate_report::Answer {
+                schema: generate_report::SCHEMA,
+                text: &completion.text,
+                output_ids: &completion.generation.output,
+                method: &self.one.method.name,
+                mask: self.one.mask.as_ref(),
+                chunk_len: self.chunk_len,
+                machine: self.compute.identity(),
+                report,
+            })?;
+        } else {
+            out.show("\n")?;
+            output::note(report);
+        }
+        out.finish()?;
+        Ok(())
     }
 }

@@ -64,6 +64,17 @@ impl Output {
         writeln!(self.writer, "{text}").map_err(|source| OutputError::Stdout { source })
     }
 
+    /// Writes `text` as it is, so that it is seen at once.
+    ///
+    /// # Errors
+    /// [`OutputError::Stdout`] if the stream refuses bytes.
+    pub fn show(&mut self, text: &str) -> Result<(), OutputError> {
+        let written = self.writer.write_all(text.as_bytes());
+        written
+            .and_then(|()| self.writer.flush())
+            .map_err(|source| OutputError::Stdout { source })
+    }
+
     /// Writes `value` as one line of JSON.
     ///
     /// # Errors

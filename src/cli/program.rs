@@ -27,7 +27,7 @@ pub struct Cli {
 pub enum Command {
     /// Pack text into rows of a fixed length for training
     Pack(super::pack::Args),
-    /// Look into packed data: what it holds, its rows, whether it is sound
+    /// Look into packed data and at generated sequences, or check whether data is sound
     Data(super::data::Args),
     /// Train gates on packed text: one per kv head, frozen weights by default.
     Train(super::train::Args),
@@ -45,6 +45,8 @@ pub enum Command {
     Report(super::report::Args),
     /// Write a finished evaluation in the layout of another harness.
     ExportResults(super::export_results::Args),
+    /// Answer prompts, one at a time, and say what that cost in keys and values.
+    Generate(super::generate::Args),
     /// Say what a method would cost in keys and values, without a model.
     Footprint(super::footprint::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
@@ -53,8 +55,6 @@ pub enum Command {
     Pretrain(super::pretrain::Args),
     /// Train a byte-level BPE tokenizer on text found on this machine.
     TrainTokenizer(super::tokenizer::Args),
-    /// Show what `prulong pretrain` trains on: sequences of one kind.
-    Generate(super::generate::Args),
     /// Check and print configuration files, or describe them to an editor.
     Config(super::config::Args),
     /// Check what this machine offers to a run, and say how to mend what is missing.
@@ -74,11 +74,11 @@ impl Command {
             Self::Critical(args) => super::critical::run(args),
             Self::Report(args) => super::report::run(args),
             Self::ExportResults(args) => super::export_results::run(args),
+            Self::Generate(args) => super::generate::run(args),
             Self::Footprint(args) => super::footprint::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),
             Self::TrainTokenizer(args) => super::tokenizer::run(args),
-            Self::Generate(args) => super::generate::run(args),
             Self::Config(args) => super::config::run(args),
             Self::Doctor(args) => super::doctor::run(args),
         }

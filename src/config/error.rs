@@ -241,7 +241,7 @@ impl Problem {
 }
 
 /// Names the most similar known word if few letters differ, else all of them.
-fn nearest(written: &str, known: &[&'static str]) -> String {
+pub fn nearest(written: &str, known: &[&'static str]) -> String {
     let distance = |word: &str| strsim::damerau_levenshtein(written, word);
     match known.iter().min_by_key(|word| distance(word)) {
         Some(best) if distance(best) * 3 <= best.len().max(written.len()) => {

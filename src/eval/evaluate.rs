@@ -106,7 +106,7 @@ impl Evaluation<'_> {
         self.methods.iter().flat_map(of)
     }
 
-    fn key(&self, method: &Method, item: &Item) -> Key {
+    pub(super) fn key(&self, method: &Method, item: &Item) -> Key {
         Key {
             model: self.model.to_owned(),
             chunk_len: self.chunk_len,
@@ -221,7 +221,7 @@ impl Evaluation<'_> {
         })
     }
 
-    fn workload(&self, item: &Item, output_len: usize) -> Result<Workload, AnyFault> {
+    pub(super) fn workload(&self, item: &Item, output_len: usize) -> Result<Workload, AnyFault> {
         let (prompt_len, chunk_len) = (item.prompt.len(), self.chunk_len);
         if self.query_agnostic {
             let context_len = self.before_question(item)?;
@@ -274,7 +274,9 @@ impl Evaluation<'_> {
                 output: 0,
                 max_output: item.max_new_tokens,
             },
-            question: text_of(self.tokenizer, &item.prompt[item.parts.question.clone()]),
+            question: self
+                .tokenizer
+                .decode_output(&item.prompt[item.parts.question.clone()]),
             cue: item.cue.clone(),
             output: String::new(),
             parsed: String::new(),
@@ -358,29 +360,13 @@ impl Evaluation<'_> {
         } else {
             ids
         };
-        let text = text_of(self.tokenizer, read);
+        let text = self.tokenizer.decode_output(read);
         Written {
             ids,
             text: item.stop.cut(&text).to_owned(),
             finish,
         }
     }
-}
-
-/// The text of `ids`. A model may have rows for ids that its tokenizer lacks: they become the replacement character.
-fn text_of(tokenizer: &Tokenizer, ids: &[i64]) -> String {
-    let ids: Vec<u32> = ids
-        .iter()
-        .map(|id| u32::try_from(*id).unwrap_or(u32::MAX))
-        .collect();
-    let replaced = |id: &u32| {
-        tokenizer
-            .decode(&[*id])
-            .unwrap_or_else(|_| "\u{fffd}".into())
-    };
-    tokenizer
-        .decode(&ids)
-        .unwrap_or_else(|_| ids.iter().map(replaced).collect())
 }
 
 /// One text of 0 and 1 per layer, in checkpoint order.

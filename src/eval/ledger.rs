@@ -39,16 +39,7 @@ impl Ledger {
     /// [`EvalError::File`] if the file cannot be read or written.
     pub fn open(folder: &Path) -> Result<Self, EvalError> {
         let path = folder.join(FILE_NAME);
-        let mut ledger = Self::default();
-        let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            other => other.map_err(EvalError::file("read", &path))?,
-        };
-        for result in read_lines(&bytes, &path)? {
-            if result.error.is_none() {
-                ledger.insert(result);
-            }
-        }
+        let (mut ledger, bytes) = Self::read(&path)?;
         let kept = ledger.lines(&ledger.written);
         if kept != bytes {
             durable::replace(&path, &kept).map_err(EvalError::file("write", &path))?;
@@ -56,6 +47,29 @@ impl Ledger {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         ledger.file = Some((path.clone(), file.map_err(EvalError::file("open", &path))?));
         Ok(ledger)
+    }
+
+    /// What [`Self::open`] would find finished in `folder`, where nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn peek(folder: &Path) -> Result<Self, EvalError> {
+        Ok(Self::read(&folder.join(FILE_NAME))?.0)
+    }
+
+    /// The answers of a file, and its bytes.
+    fn read(path: &Path) -> Result<(Self, Vec<u8>), EvalError> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(EvalError::file("read", path))?,
+        };
+        let mut ledger = Self::default();
+        for result in read_lines(&bytes, path)? {
+            if result.error.is_none() {
+                ledger.insert(result);
+            }
+        }
+        Ok((ledger, bytes))
     }
 
     /// The answer of `key`, if it is finished.
@@ -199,6 +213,8 @@ mod tests {
         for torn_len in [0, 1, first_len / 2] {
             let torn = [&whole[..], &whole[..torn_len]].concat();
             std::fs::write(&path, torn).unwrap();
+            assert_eq!(Ledger::peek(place.path()).unwrap().len(), 2);
+            assert!(std::fs::read(&path).unwrap().ends_with(&whole[..torn_len]));
             let ledger = Ledger::open(place.path()).unwrap();
             assert_eq!(ledger.len(), 2);
             assert_eq!(ledger.get(&result("a").key()), Some(&result("a")));

@@ -4,6 +4,7 @@ use super::error::EvalError;
 use super::method::Streaming;
 use super::names::names;
 use super::results::MaskIdentity;
+use crate::config::eval::StreamingSettings;
 use crate::fault::AnyFault;
 use crate::mask::arch::ArchFacts;
 use crate::mask::error::MaskWarning;
@@ -36,6 +37,16 @@ pub struct Overrides {
     pub window_len: Option<usize>,
     /// Rule.
     pub rule: Option<StreamingRule>,
+}
+
+impl From<&StreamingSettings> for Overrides {
+    fn from(settings: &StreamingSettings) -> Self {
+        Self {
+            sink_len: settings.sink_len,
+            window_len: settings.window_len,
+            rule: settings.rule,
+        }
+    }
 }
 
 /// Reads every sidecar of `paths`, or the one in that folder, for a model of `arch`.

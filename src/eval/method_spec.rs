@@ -5,6 +5,7 @@
 
 use super::error::EvalError;
 use super::skip_words;
+use crate::config::error::nearest;
 use crate::footprint::eviction::TokenSparsity;
 use crate::infer::policy::evicting::{EvictionMethod, EvictionSettings, Selection};
 use crate::infer::policy::skipping::SkippingMethod;
@@ -14,6 +15,22 @@ use std::str::FromStr;
 
 /// The published observation window, in tokens.
 const OBSERVATION_LEN: usize = 64;
+
+/// Every method, as its word begins.
+pub(super) const NAMES: [&str; 12] = [
+    "full",
+    "mask",
+    "all-streaming",
+    "streaming-llm",
+    "snapkv",
+    "pyramidkv",
+    "knorm",
+    "random-tokens",
+    "a-shape",
+    "vertical-slash",
+    "block-sparse",
+    "moba",
+];
 
 /// A method that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +47,13 @@ pub enum MethodSpec {
     Evicting(EvictionMethod, EvictionSettings),
     /// Everything, of which queries of the prompt attend to a part.
     Skipping(SkippingMethod),
+}
+
+impl MethodSpec {
+    /// Whether every head streams, so that sink and window must be known.
+    pub fn streams(&self) -> bool {
+        matches!(self, Self::AllStreaming | Self::StreamingLlm)
+    }
 }
 
 impl FromStr for MethodSpec {
@@ -90,10 +114,8 @@ impl Ranked {
             "knorm" => EvictionMethod::KeyNorm,
             "random-tokens" => EvictionMethod::RandomTokens { seed: 0 },
             _ => {
-                return Err(format!(
-                    "there is no method `{name}`: known are `full`, `mask`, `all-streaming`, `streaming-llm`, `snapkv`, \
-                     `pyramidkv`, `knorm`, `random-tokens`, `a-shape`, `vertical-slash`, `block-sparse` and `moba`"
-                ));
+                let known = nearest(name, &NAMES);
+                return Err(format!("there is no method `{name}`: {known}"));
             }
         };
         Ok(Self {
@@ -187,10 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_one() {
+        for name in NAMES {
+            let least = [name.to_owned(), format!("{name}:0.5")];
+            assert!(
+                least.iter().any(|word| word.parse::<MethodSpec>().is_ok()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn words_that_mean_nothing_are_refused_with_the_reason() {
         for (word, reason) in [
-            ("snap", "there is no method `snap`: known are `full`"),
-            ("", "there is no method ``"),
+            ("snap", "there is no method `snap`: did you mean `snapkv`?"),
+            ("", "there is no method ``: known here: `full`, `mask`, "),
             ("snapkv", "it needs a token sparsity, as in `snapkv:0.5`"),
             ("snapkv:half", "it needs a token sparsity"),
             ("snapkv:1", "a token sparsity of 1 is not in [0, 1)"),

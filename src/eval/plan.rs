@@ -57,10 +57,24 @@ impl Plan {
     /// # Errors
     /// As [`Task::item`].
     pub fn items(&self, task: &dyn Task, material: &Material<'_>) -> Result<Vec<Item>, EvalError> {
-        self.places()
-            .iter()
-            .map(|place| task.item(material, place))
-            .collect()
+        self.first_items(usize::MAX, task, material)
+    }
+
+    /// Makes `limit` items of every length of `task`, the same ones that [`Self::items`] makes: those of every depth before a
+    /// second one of any.
+    ///
+    /// # Errors
+    /// As [`Task::item`].
+    pub fn first_items(
+        &self,
+        limit: usize,
+        task: &dyn Task,
+        material: &Material<'_>,
+    ) -> Result<Vec<Item>, EvalError> {
+        let is_first = |place: &&Place| place.index * self.num_depths + place.depth_index < limit;
+        let places = self.places();
+        let first = places.iter().filter(is_first);
+        first.map(|place| task.item(material, place)).collect()
     }
 
     /// The depths of the grid, each in (0, 1).

@@ -2,11 +2,11 @@
 
 use super::error::EvalError;
 use super::mask_file::{self, MaskUnderTest, Overrides};
-use super::method::Streaming;
 use super::method_plan::MethodPlan;
 use super::method_spec::MethodSpec;
 use super::plan::Plan;
 use super::results::Grid;
+use super::streaming::streaming;
 use super::suite;
 use super::task::registry::{ALL, find};
 use super::task::{Needs, Task};
@@ -16,7 +16,6 @@ use crate::config::load::ConfigFile;
 use crate::fault::AnyFault;
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
-use crate::span::{Span, StreamingRule};
 
 /// A checked evaluation.
 #[derive(Debug, Clone)]
@@ -92,11 +91,7 @@ impl Request {
         config: &ModelConfig,
         weights_sha256: &str,
     ) -> Result<Vec<MaskUnderTest>, AnyFault> {
-        let overrides = Overrides {
-            sink_len: self.file.streaming.sink_len,
-            window_len: self.file.streaming.window_len,
-            rule: self.file.streaming.rule,
-        };
+        let overrides = Overrides::from(&self.file.streaming);
         mask_file::load(&model.masks, &arch_facts(config), weights_sha256, overrides)
     }
 
@@ -113,45 +108,15 @@ impl Request {
                 .map(|mask| mask.identity.name.clone())
                 .collect(),
             num_random: self.file.num_random_masks,
-            streaming: self.streaming(masks)?,
+            streaming: streaming(&self.file.streaming, masks, self.any_streaming())?,
             asked: self.methods.clone(),
             seed: self.file.seeds.first().copied().unwrap_or_default(),
         })
     }
 
-    fn streaming(&self, masks: &[MaskUnderTest]) -> Result<Option<Streaming>, AnyFault> {
-        let asked = &self.file.streaming;
-        let any = asked.rule.is_some() || asked.sink_len.is_some() || asked.window_len.is_some();
-        if any && !self.any_streaming() {
-            return Err(EvalError::Missing {
-                setting: "a --rule, --sink or --window",
-                missing: "a method with streaming heads",
-                remedy: "pass --mask, --all-streaming or --method streaming-llm",
-            }
-            .into());
-        }
-        if let Some((first, others)) = masks.split_first()
-            && let Some(other) = others.iter().find(|mask| mask.streaming != first.streaming)
-        {
-            let [first, other] = [first, other].map(|mask| mask.streaming.to_string());
-            return Err(EvalError::Streaming { first, other }.into());
-        }
-        Ok(match (masks.first(), asked.sink_len, asked.window_len) {
-            (Some(mask), ..) => Some(mask.streaming),
-            (None, Some(sink), Some(window)) => Some(Streaming {
-                span: Span::new(sink, window, 1)?,
-                rule: asked.rule.unwrap_or(StreamingRule::Sliding),
-            }),
-            _ => None,
-        })
-    }
-
     fn any_streaming(&self) -> bool {
-        let streams = |method: &MethodSpec| {
-            matches!(method, MethodSpec::AllStreaming | MethodSpec::StreamingLlm)
-        };
         let mut models = self.file.models.iter();
-        models.any(|model| !model.masks.is_empty()) || self.methods.iter().any(streams)
+        models.any(|model| !model.masks.is_empty()) || self.methods.iter().any(MethodSpec::streams)
     }
 }
 

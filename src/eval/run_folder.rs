@@ -13,7 +13,7 @@ use super::results::{self, Results};
 use crate::checkpoint::durable;
 use crate::checkpoint::identity::Identity;
 use crate::fault::AnyFault;
-use crate::train::run_dir::{CONFIG_NAME, RunDir};
+use crate::train::run_dir::{CONFIG_NAME, RunDir, refuse_foreign};
 use serde_json::Value;
 use std::fs::File;
 use std::io;
@@ -47,6 +47,16 @@ impl RunFolder {
         dir.record(IDENTITY_NAME, &format!("{text}\n"))?;
         dir.record(CONFIG_NAME, resolved)?;
         Ok((Self { dir }, ledger))
+    }
+
+    /// What a run of that evaluation would find finished in `path`, which stays as it is, whoever writes to it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for a folder that is in use.
+    pub fn peek(path: &Path, identity: &Value) -> Result<Ledger, AnyFault> {
+        check(path, &Identity::new(identity, "", ""))?;
+        refuse_foreign(path)?;
+        Ok(Ledger::peek(path)?)
     }
 
     /// Opens `log.txt` for appending.

@@ -4,6 +4,7 @@ use super::error::InferError;
 use super::model_cache::ModelCache;
 use crate::fault::AnyFault;
 use crate::model::llama::Llama;
+use std::ops::ControlFlow;
 
 /// Why decoding ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,7 +14,12 @@ pub enum Finish {
     Stop,
     /// The limit of new tokens was reached.
     Length,
+    /// Whoever hears the tokens wanted no more; the last one is part of the output.
+    Heard,
 }
+
+/// Hears every token as it is decoded, and may end the output with it.
+pub type Hear<'a> = dyn FnMut(i64) -> Result<ControlFlow<()>, AnyFault> + 'a;
 
 /// How long to decode.
 #[derive(Debug, Clone)]
@@ -53,6 +59,22 @@ pub fn decode_greedy(
     position: usize,
     limits: &Limits,
 ) -> Result<(Vec<i64>, Finish), AnyFault> {
+    let mut hear = |_| Ok(ControlFlow::Continue(()));
+    decode_heard(llama, cache, query, position, limits, &mut hear)
+}
+
+/// As [`decode_greedy`]; `hear` has each token as it is decoded, a stop token too.
+///
+/// # Errors
+/// As there, and the errors of `hear`.
+pub fn decode_heard(
+    llama: &Llama,
+    cache: &mut ModelCache,
+    query: i64,
+    position: usize,
+    limits: &Limits,
+    hear: &mut Hear<'_>,
+) -> Result<(Vec<i64>, Finish), AnyFault> {
     let mut output = Vec::new();
     let mut query = query;
     while output.len() < limits.max_new_tokens {
@@ -64,8 +86,12 @@ pub fn decode_greedy(
         }
         query = logits.argmax(0, false).int64_value(&[]);
         output.push(query);
+        let heard = hear(query)?;
         if limits.stop_tokens.contains(&query) {
             return Ok((output, Finish::Stop));
+        }
+        if heard.is_break() {
+            return Ok((output, Finish::Heard));
         }
     }
     Ok((output, Finish::Length))

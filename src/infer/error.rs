@@ -49,6 +49,18 @@ pub enum InferError {
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,
+    /// A prompt that leaves no room for its output.
+    #[error(
+        "a prompt of {prompt_len} tokens and {max_new_tokens} new ones are beyond the model's max_position_embeddings = {max}"
+    )]
+    TooLong {
+        /// Tokens of the prompt, begin token included.
+        prompt_len: usize,
+        /// Most tokens of the output.
+        max_new_tokens: usize,
+        /// The model's limit.
+        max: usize,
+    },
     /// A prompt that is prefilled whole, so that nothing is left to decode from.
     #[error(
         "{prefill_len} of a prompt's {prompt_len} tokens cannot be prefilled: at least 1 must follow"
@@ -90,6 +102,7 @@ impl Coded for InferError {
             Self::Layer { .. } => "infer.layer",
             Self::NotFinite { .. } => "infer.not_finite",
             Self::EmptyPrompt => "infer.empty_prompt",
+            Self::TooLong { .. } => "infer.too_long",
             Self::WholePrompt { .. } => "infer.whole_prompt",
             Self::Patch { .. } => "infer.patch",
             Self::ChunkLen => "infer.chunk_len",
@@ -103,6 +116,7 @@ impl Coded for InferError {
             Self::Shape { .. }
             | Self::Layer { .. }
             | Self::EmptyPrompt
+            | Self::TooLong { .. }
             | Self::WholePrompt { .. }
             | Self::Patch { .. }
             | Self::ChunkLen => Kind::Input,
@@ -114,6 +128,12 @@ impl Coded for InferError {
             Self::Torch { .. } | Self::OutOfMemory { .. } => Some(
                 "use shorter inputs (--lengths, --context) or a smaller --chunk if the device is out of memory".into(),
             ),
+            Self::TooLong {
+                prompt_len, max, ..
+            } => Some(match max.checked_sub(*prompt_len) {
+                Some(room @ 1..) => format!("use --max-new-tokens up to {room}"),
+                _ => format!("use a prompt of fewer than {max} tokens"),
+            }),
             Self::ChunkLen => Some("pass --chunk 1 or more".into()),
             _ => None,
         }

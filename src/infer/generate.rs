@@ -2,7 +2,7 @@
 
 use super::cache::RowSpec;
 use super::counter::KvUsage;
-use super::decode::{Finish, Limits, decode_greedy, read};
+use super::decode::{Finish, Hear, Limits, decode_heard, read};
 use super::error::InferError;
 use super::memory;
 use super::model_cache::ModelCache;
@@ -11,6 +11,7 @@ use super::prefill::prefill;
 use crate::attention::Backend;
 use crate::fault::AnyFault;
 use crate::model::llama::Llama;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ impl Engine<'_> {
     /// Answers `prompt` greedily; all of it but the last token is prefilled.
     ///
     /// # Errors
-    /// [`InferError::EmptyPrompt`] for no tokens; else as [`prefill`] and [`decode_greedy`].
+    /// [`InferError::EmptyPrompt`] for no tokens; else as [`prefill`] and [`decode_heard`].
     pub fn generate(
         &self,
         policy: &dyn Policy,
@@ -74,13 +75,29 @@ impl Engine<'_> {
     /// the others, which are read one by one like the output.
     ///
     /// # Errors
-    /// [`InferError::WholePrompt`] if no tokens follow; else as [`prefill`] and [`decode_greedy`].
+    /// [`InferError::WholePrompt`] if no tokens follow; else as [`prefill`] and [`decode_heard`].
     pub fn generate_after(
         &self,
         policy: &dyn Policy,
         prompt: &[i64],
         prefill_len: usize,
         limits: &Limits,
+    ) -> Result<Generation, AnyFault> {
+        let mut hear = |_| Ok(ControlFlow::Continue(()));
+        self.generate_heard(policy, prompt, prefill_len, limits, &mut hear)
+    }
+
+    /// As [`Self::generate_after`]; `hear` has every token as it is decoded.
+    ///
+    /// # Errors
+    /// As there, and the errors of `hear`.
+    pub fn generate_heard(
+        &self,
+        policy: &dyn Policy,
+        prompt: &[i64],
+        prefill_len: usize,
+        limits: &Limits,
+        hear: &mut Hear<'_>,
     ) -> Result<Generation, AnyFault> {
         let Some((head, [asked @ .., last])) = prompt.split_at_checked(prefill_len) else {
             return Err(InferError::WholePrompt {
@@ -95,26 +112,16 @@ impl Engine<'_> {
             prefill(self.llama, &mut cache, head, self.chunk_len)?;
             read(self.llama, &mut cache, asked, prefill_len)?;
             let prefill_ms = milliseconds(start);
-            self.answer(cache, *last, prompt.len() - 1, limits, prefill_ms)
-        })
-    }
-
-    fn answer(
-        &self,
-        mut cache: ModelCache,
-        last: i64,
-        position: usize,
-        limits: &Limits,
-        prefill_ms: f64,
-    ) -> Result<Generation, AnyFault> {
-        let start = Instant::now();
-        let (output, finish) = decode_greedy(self.llama, &mut cache, last, position, limits)?;
-        Ok(Generation {
-            output,
-            finish,
-            usage: cache.usage(),
-            prefill_ms,
-            decode_ms: milliseconds(start),
+            let (start, position) = (Instant::now(), prompt.len() - 1);
+            let (output, finish) =
+                decode_heard(self.llama, &mut cache, *last, position, limits, hear)?;
+            Ok(Generation {
+                output,
+                finish,
+                usage: cache.usage(),
+                prefill_ms,
+                decode_ms: milliseconds(start),
+            })
         })
     }
 }

@@ -1,12 +1,13 @@
 //! Chunked prefill and greedy decode over real per-head caches.
 //!
 //! [`policy`] says what a method keeps, [`cache`] keeps it, [`model_cache`] puts one cache per layer behind the trait the
-//! model calls, [`generate`] runs a prompt. Start reading at [`generate`].
+//! model calls, [`generate`] runs a prompt of token ids, [`completion`] one of text. Start reading at [`generate`].
 //!
 //! **Invariant:** what is reported about memory is counted from the caches here; the closed formula lives in
 //! `footprint` and must agree.
 
 pub mod cache;
+pub mod completion;
 pub mod counter;
 pub mod decode;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod model_cache;
 pub mod policy;
 pub mod prefill;
 pub mod score;
+mod text_stream;
 pub mod windows;
 
 #[cfg(test)]

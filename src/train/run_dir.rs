@@ -239,8 +239,11 @@ pub fn needed_bytes(keep: u64, checkpoint_bytes: u64, log_bytes: u64) -> u64 {
         .saturating_add(log_bytes / 5)
 }
 
-/// A folder is a run if it was locked as one before, or was copied from one.
-fn refuse_foreign(path: &Path) -> Result<(), RunDirError> {
+/// Refuses a folder that is not this program's: a run was locked as one before, or copied from one. Changes nothing.
+///
+/// # Errors
+/// [`RunDirError::Foreign`]; [`RunDirError::Io`] if it cannot be read.
+pub fn refuse_foreign(path: &Path) -> Result<(), RunDirError> {
     let foreign = |reason: String| {
         Err(RunDirError::Foreign {
             path: path.to_path_buf(),

@@ -185,7 +185,7 @@ impl Desk {
     }
 
     /// Exit code, standard output, standard error.
-    fn eval(&self, extra: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn eval(&self, extra: &[&str]) -> (Option<i32>, String, String) {
         let source = format!("text={}", self.path("text").display());
         let text = ["--source", &source, "--held-out", "1"];
         self.eval_over(&[&text[..], extra].concat())

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Larger tokenizer files are refused before they are parsed; the largest published ones have 35 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
+/// What stands for a token without text.
+const REPLACEMENT: &str = "\u{fffd}";
+
 /// Turns text into token ids and back. Cheap to share between threads by reference.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -86,6 +89,21 @@ impl Tokenizer {
         self.inner
             .decode(ids, false)
             .map_err(|error| tokenize("decode", &error))
+    }
+
+    /// Text of `ids` that a model wrote. It may have rows for ids that are outside the vocabulary: they become the replacement
+    /// character.
+    pub fn decode_output(&self, ids: &[i64]) -> String {
+        let known = |id: &i64| {
+            let id = u32::try_from(*id).ok()?;
+            self.inner.id_to_token(id).map(|_| id)
+        };
+        let runs = ids.split(|id| known(id).is_none());
+        let texts = runs.map(|run| {
+            let ids: Vec<u32> = run.iter().filter_map(known).collect();
+            self.decode(&ids).unwrap_or_else(|_| REPLACEMENT.into())
+        });
+        texts.collect::<Vec<_>>().join(REPLACEMENT)
     }
 
     /// Largest id + 1, added tokens included: the embedding needs at least this many rows.
