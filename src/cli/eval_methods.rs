@@ -34,7 +34,8 @@ pub(super) struct MethodArgs {
     /// Methods that save compute while the prompt is read, and no memory, are `NAME[:SETTING=N]...`: `a-shape` attends to
     /// sinks and a window (`sink=128:window=3968`), `vertical-slash` to keys and distances that each head picks
     /// (`columns=1000:slashes=6096`), `block-sparse` to the blocks of keys that match a block of queries
-    /// (`top=100:block=64`), `moba` to those that match each query, its own among them (`top=3:block=512`).
+    /// (`top=100:block=64`), `moba` to those that match each query, its own among them (`top=3:block=512`). `nsa` runs a model
+    /// that was trained with native sparse attention and carries its gates as that, prompt and output (`top=16:block=64:window=512`).
     #[arg(long = "method", value_name = "METHOD", value_delimiter = ',')]
     methods: Vec<MethodSpec>,
 

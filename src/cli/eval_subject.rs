@@ -27,6 +27,8 @@ pub(super) struct Subject {
     /// Its tokenizer.
     pub(super) tokenizer: Arc<Tokenizer>,
     masks: Vec<MaskUnderTest>,
+    /// Whether it was trained with native sparse attention.
+    is_gated: bool,
     /// How streaming heads stream.
     pub(super) streaming: Option<StreamingIdentity>,
     /// Full attention first.
@@ -52,14 +54,15 @@ impl Subject {
     fn prepare(request: &Request, index: usize, name: String) -> Result<Self, AnyFault> {
         let model = &request.file.models[index];
         let config = ModelConfig::load(&model.path)?;
-        let weights_sha256 = Weights::open(&model.path, &config)?.base_sha256(&config)?;
+        let weights = Weights::open_gated(&model.path, &config)?;
+        let weights_sha256 = weights.base_sha256(&config)?;
         let masks = request.masks(model, &config, &weights_sha256)?;
         let plan = request.method_plan(&masks)?;
         let methods = plan.methods(&config.shape)?;
-        for chunk_len in &request.file.chunk_lens {
-            methods
-                .iter()
-                .try_for_each(|method| method.check(*chunk_len))?;
+        for method in &methods {
+            let mut chunk_lens = request.file.chunk_lens.iter();
+            chunk_lens.try_for_each(|chunk_len| method.check(*chunk_len))?;
+            method.check_model(weights.is_gated())?;
         }
         for plan in request.plans() {
             plan.check(config.max_position_embeddings)?;
@@ -78,6 +81,7 @@ impl Subject {
             shape: config.shape,
             tokenizer: Arc::new(tokenizer),
             masks,
+            is_gated: weights.is_gated(),
             streaming: plan.streaming.map(StreamingIdentity::from),
             methods,
         })
@@ -85,7 +89,7 @@ impl Subject {
 
     /// Loads the weights.
     pub(super) fn load(&self, machine: &Compute) -> Result<Llama, AnyFault> {
-        Ok(Llama::load(
+        Ok(Llama::load_gated(
             &self.dir,
             machine.dtype.kind(),
             machine.device,
@@ -101,6 +105,12 @@ impl Subject {
     /// What the reader of its results should know.
     pub(super) fn warnings(&self, request: &Request) -> Vec<String> {
         let mut warnings = mask_file::warnings(&self.masks);
+        if self.is_gated {
+            warnings.push(format!(
+                "`{}` was trained with native sparse attention: to it, every method but `nsa` is another attention",
+                self.identity.name
+            ));
+        }
         for chunk_len in &request.file.chunk_lens {
             let lengths = &request.file.lengths;
             warnings.extend(method::warnings(&self.methods, lengths, *chunk_len));

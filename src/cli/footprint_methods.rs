@@ -275,7 +275,9 @@ impl Subject {
         let name = spec.to_string();
         match spec {
             // Methods that skip keep everything.
-            MethodSpec::Full | MethodSpec::Skipping(_) => Ok(Self::plain(name, Holdings::All)),
+            MethodSpec::Full | MethodSpec::Skipping(_) | MethodSpec::Nsa(_) => {
+                Ok(Self::plain(name, Holdings::All))
+            }
             MethodSpec::Mask => Err(EvalError::Missing {
                 setting: "--method mask",
                 missing: "a mask",

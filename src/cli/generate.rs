@@ -121,7 +121,7 @@ impl Session {
         for warning in &one.warnings {
             output::note(format!("warning: {warning}"));
         }
-        let mut llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+        let mut llama = Llama::load_gated(&args.model, compute.dtype.kind(), compute.device)?;
         let (policy, order) = one.method.policy(&llama);
         if let Some(order) = &order {
             llama.permute_kv_heads(order);

@@ -148,7 +148,7 @@ impl Evaluation<'_> {
             name: method.name.clone(),
             retrieval_mask: method.mask().map(rows),
             eviction: EvictionIdentity::of(&method.keeps),
-            skipping: method.skipping().map(|of| serde_json::json!(of)),
+            skipping: method.skipping(),
             summary: summarise(&items, self.num_expected),
             items,
         })

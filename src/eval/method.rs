@@ -1,16 +1,20 @@
 //! One way to keep keys and values: its kind, its name, and the caches' policy it stands for.
 
+use super::error::EvalError;
 use crate::fault::AnyFault;
 use crate::footprint::holdings::{Holdings, StreamingHeads};
+use crate::infer::cache::branches::Branches;
 use crate::infer::policy::Policy;
 use crate::infer::policy::evicting::EvictionPolicy;
 use crate::infer::policy::full::Full;
 use crate::infer::policy::head_mask::HeadMaskPolicy;
+use crate::infer::policy::nsa::Nsa;
 use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::streaming_llm::StreamingLlm;
 use crate::mask::head_mask::HeadMask;
 use crate::model::llama::Llama;
 use crate::span::{Span, StreamingRule};
+use serde_json::{Value, json};
 
 /// Sink and window of streaming heads, and the rule that applies them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -50,7 +54,7 @@ pub enum MethodKind {
     StreamingLlm,
     /// A ranked share of each chunk is kept: every setting a column of its own.
     Eviction,
-    /// Everything is kept, and a part of it attended while the prompt is read: every setting a column of its own.
+    /// Everything is kept, and a part of it attended: every setting a column of its own.
     Skipping,
 }
 
@@ -67,6 +71,8 @@ pub enum Keeps {
     Ranked(EvictionPolicy),
     /// Everything, of which queries of the prompt attend to a part.
     Skipping(SkippingMethod),
+    /// Everything, read by branches that the model was trained with.
+    Nsa(Branches),
 }
 
 /// One way to keep keys and values.
@@ -107,7 +113,7 @@ impl Keeps {
     /// What this holds in a model of `group_size` heads per kv head.
     pub fn holdings(&self, group_size: usize) -> Holdings {
         match self {
-            Self::All | Self::Skipping(_) => Holdings::All,
+            Self::All | Self::Skipping(_) | Self::Nsa(_) => Holdings::All,
             Self::Mask(mask, streaming) => streaming.holdings(mask),
             Self::InCache(span) => Holdings::all_streaming(*span, StreamingRule::Sliding),
             Self::Ranked(policy) => policy.holdings(group_size),
@@ -183,14 +189,31 @@ impl Method {
             ),
             Keeps::Ranked(policy) => (Box::new(*policy), None),
             Keeps::Skipping(method) => (Box::new(*method), None),
+            Keeps::Nsa(branches) => (Box::new(Nsa::new(*branches, llama.branch_gates())), None),
         }
     }
 
-    /// The method and its settings, where queries of the prompt attend to a part of what is kept.
-    pub fn skipping(&self) -> Option<SkippingMethod> {
-        match self.keeps {
-            Keeps::Skipping(method) => Some(method),
+    /// The method and its settings, where queries attend to a part of what is kept.
+    pub fn skipping(&self) -> Option<Value> {
+        match &self.keeps {
+            Keeps::Skipping(method) => Some(json!(method)),
+            Keeps::Nsa(branches) => Some(json!({ "method": "nsa", "branches": branches })),
             _ => None,
+        }
+    }
+
+    /// Checks that the method can work in a model that carries gates of native sparse attention, or does not.
+    ///
+    /// # Errors
+    /// [`EvalError::Missing`] if it needs them.
+    pub fn check_model(&self, is_gated: bool) -> Result<(), EvalError> {
+        match self.keeps {
+            Keeps::Nsa(_) if !is_gated => Err(EvalError::Missing {
+                setting: "--method nsa",
+                missing: "a model that was trained with it, whose checkpoint carries `self_attn.g_proj` in every layer",
+                remedy: "leave it out; `moba` and `block-sparse` choose blocks in any model",
+            }),
+            _ => Ok(()),
         }
     }
 

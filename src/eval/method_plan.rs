@@ -103,6 +103,7 @@ impl MethodPlan {
                 (MethodKind::Eviction, Keeps::Ranked(policy))
             }
             MethodSpec::Skipping(method) => (MethodKind::Skipping, Keeps::Skipping(method)),
+            MethodSpec::Nsa(branches) => (MethodKind::Skipping, Keeps::Nsa(branches)),
         };
         Ok(Some(Method {
             kind,

@@ -4,9 +4,10 @@
 //! tell methods apart.
 
 use super::error::EvalError;
-use super::skip_words;
+use super::{nsa_words, skip_words};
 use crate::config::error::nearest;
 use crate::footprint::eviction::TokenSparsity;
+use crate::infer::cache::branches::Branches;
 use crate::infer::policy::evicting::{EvictionMethod, EvictionSettings, Selection};
 use crate::infer::policy::skipping::SkippingMethod;
 use crate::infer::policy::snapkv::{Pooling, Smoothing};
@@ -17,7 +18,7 @@ use std::str::FromStr;
 const OBSERVATION_LEN: usize = 64;
 
 /// Every method, as its word begins.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "full",
     "mask",
     "all-streaming",
@@ -30,6 +31,7 @@ pub(super) const NAMES: [&str; 12] = [
     "vertical-slash",
     "block-sparse",
     "moba",
+    nsa_words::NAME,
 ];
 
 /// A method that was asked for.
@@ -47,6 +49,8 @@ pub enum MethodSpec {
     Evicting(EvictionMethod, EvictionSettings),
     /// Everything, of which queries of the prompt attend to a part.
     Skipping(SkippingMethod),
+    /// Everything, read by branches that the model was trained with.
+    Nsa(Branches),
 }
 
 impl MethodSpec {
@@ -81,6 +85,9 @@ impl FromStr for MethodSpec {
         }
         if let Some(method) = skip_words::read(name, &mut words).map_err(refused)? {
             return Ok(Self::Skipping(method));
+        }
+        if name == nsa_words::NAME {
+            return Ok(Self::Nsa(nsa_words::read(words).map_err(refused)?));
         }
         let mut ranked = Ranked::named(name).map_err(refused)?;
         let share = words.next().unwrap_or_default();
@@ -161,6 +168,7 @@ impl fmt::Display for MethodSpec {
             Self::AllStreaming => return f.write_str("all-streaming"),
             Self::StreamingLlm => return f.write_str("streaming-llm"),
             Self::Skipping(method) => return skip_words::write(*method, f),
+            Self::Nsa(branches) => return nsa_words::write(*branches, f),
             Self::Evicting(method, settings) => (method, settings),
         };
         write!(f, "{}:{}", method.name(), settings.sparsity.value())?;

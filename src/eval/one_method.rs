@@ -49,7 +49,8 @@ impl Asked {
         chunk_len: usize,
     ) -> Result<OneMethod, AnyFault> {
         let spec = self.spec()?;
-        let masks = self.masks(folder, config)?;
+        let weights = Weights::open_gated(folder, config)?;
+        let masks = self.masks(&weights, config)?;
         let any_streaming = spec == MethodSpec::Mask || spec.streams();
         let plan = MethodPlan {
             masks: masks.iter().map(|mask| mask.mask.clone()).collect(),
@@ -68,13 +69,14 @@ impl Asked {
             MethodSpec::AllStreaming => MethodKind::AllStreaming,
             MethodSpec::StreamingLlm => MethodKind::StreamingLlm,
             MethodSpec::Evicting(..) => MethodKind::Eviction,
-            MethodSpec::Skipping(_) => MethodKind::Skipping,
+            MethodSpec::Skipping(_) | MethodSpec::Nsa(_) => MethodKind::Skipping,
         };
         methods.retain(|method| method.kind == kind);
         let method = methods
             .pop()
             .unwrap_or_else(|| unreachable!("the plan holds what it was asked for"));
         method.check(chunk_len)?;
+        method.check_model(weights.is_gated())?;
         Ok(OneMethod {
             method,
             warnings: mask_file::warnings(&masks),
@@ -97,11 +99,15 @@ impl Asked {
         Ok(spec)
     }
 
-    fn masks(&self, folder: &Path, config: &ModelConfig) -> Result<Vec<MaskUnderTest>, AnyFault> {
+    fn masks(
+        &self,
+        weights: &Weights,
+        config: &ModelConfig,
+    ) -> Result<Vec<MaskUnderTest>, AnyFault> {
         let Some(path) = &self.mask else {
             return Ok(Vec::new());
         };
-        let weights_sha256 = Weights::open(folder, config)?.base_sha256(config)?;
+        let weights_sha256 = weights.base_sha256(config)?;
         let overrides = Overrides::from(&self.streaming);
         let paths = std::slice::from_ref(path);
         mask_file::load(paths, &arch_facts(config), &weights_sha256, overrides)

@@ -1,5 +1,6 @@
 //! The words of methods that save compute: `NAME[:SETTING=N]...`, every setting with its published default.
 
+use super::setting_words::{self, Setting};
 use crate::infer::policy::a_shape::AShape;
 use crate::infer::policy::block_sparse::BlockSparse;
 use crate::infer::policy::moba::Moba;
@@ -8,20 +9,9 @@ use crate::infer::policy::vertical_slash::VerticalSlash;
 use crate::span::Span;
 use std::fmt;
 
-/// A setting: its word, its default and the least that means something.
-struct Setting {
-    word: &'static str,
-    default: usize,
-    least: usize,
-}
-
 /// The settings of the method `name`; nothing if it is none of these.
 fn settings(name: &str) -> Option<[Setting; 2]> {
-    let setting = |word, default, least| Setting {
-        word,
-        default,
-        least,
-    };
+    let setting = Setting::new;
     let (lines, blocks) = (VerticalSlash::default(), BlockSparse::default());
     let gated = Moba::default();
     Some(match name {
@@ -56,22 +46,7 @@ pub(super) fn read<'a>(
     let Some(settings) = settings(name) else {
         return Ok(None);
     };
-    let mut values = settings.each_ref().map(|setting| setting.default);
-    for word in words {
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        let Some(place) = settings.iter().position(|setting| setting.word == key) else {
-            let known = settings.each_ref().map(|setting| setting.word);
-            return Err(format!(
-                "`{name}` has no setting `{word}`: known are `{}=N`",
-                known.join("=N` and `")
-            ));
-        };
-        let least = settings[place].least;
-        let number = value.parse::<u32>().ok().map(|number| number as usize);
-        values[place] = number
-            .filter(|number| *number >= least)
-            .ok_or_else(|| format!("`{word}` needs a whole number of at least {least}"))?;
-    }
+    let values = setting_words::read(name, &settings, words)?;
     build(name, values).map(Some)
 }
 
@@ -105,12 +80,10 @@ pub(super) fn write(method: SkippingMethod, f: &mut fmt::Formatter<'_>) -> fmt::
         SkippingMethod::Moba(of) => [of.num_blocks, of.block_len],
     };
     f.write_str(method.name())?;
-    for (setting, value) in settings(method.name()).iter().flatten().zip(values) {
-        if value != setting.default {
-            write!(f, ":{}={value}", setting.word)?;
-        }
+    match settings(method.name()) {
+        Some(settings) => setting_words::write(&settings, values, f),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ fn model_preferring(ids: &[i64]) -> Llama {
             ("self_attn.k_proj", vec![8, 16]),
             ("self_attn.v_proj", vec![8, 16]),
             ("self_attn.o_proj", vec![16, 16]),
+            ("self_attn.g_proj", vec![12, 16]),
             ("post_attention_layernorm", vec![16]),
             ("mlp.gate_proj", vec![20, 16]),
             ("mlp.up_proj", vec![20, 16]),

@@ -87,9 +87,9 @@ impl KvUsage {
         self.share(self.pairs, 1)
     }
 
-    /// Share of the full causal (query, key) pairs that were attended, in (0, 1]; 1 for no tokens.
+    /// Share of the full causal (query, key) pairs that were attended; 1 for no tokens.
     ///
-    /// Below the footprint where queries pass over entries that are held for them.
+    /// Below the footprint where queries pass over entries that are held for them; above 1 where branches read entries twice.
     pub fn compute_share(&self) -> f64 {
         self.share(self.attended_pairs, self.group_size)
     }

@@ -142,6 +142,18 @@ impl ModelCache {
 }
 
 impl KvCache for ModelCache {
+    fn see_input(&mut self, layer: usize, h_tc: &Tensor) {
+        for group in self
+            .layers
+            .iter_mut()
+            .skip(layer)
+            .take(1)
+            .flat_map(|of| &mut of.groups)
+        {
+            group.cache.see_input(h_tc);
+        }
+    }
+
     fn attend(
         &mut self,
         layer: usize,

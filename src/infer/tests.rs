@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
+mod branches;
 mod eviction;
 mod skipping;
 

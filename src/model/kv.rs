@@ -7,6 +7,12 @@ use tch::Tensor;
 
 /// Stores the keys and values of new tokens and answers attention over everything it kept.
 pub trait KvCache {
+    /// Shows `layer`'s normalised input, from which its queries, keys and values are made, before it is asked to attend.
+    ///
+    /// # Shapes
+    /// `h_tc`: `[T, C]`.
+    fn see_input(&mut self, _layer: usize, _h_tc: &Tensor) {}
+
     /// Appends `T` tokens to `layer` and attends from their queries.
     ///
     /// Called once per layer and chunk, layers in ascending order. Queries and keys are already rotated at their true

@@ -8,7 +8,7 @@ use super::kv::KvCache;
 use super::mlp::{self, MlpSettings};
 use super::rope::RopeTable;
 use super::rotation::Rotation;
-use super::{linear, norm};
+use super::{linear, norm, tensor_names};
 use crate::fault::{AnyFault, Coded};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -51,6 +51,8 @@ pub struct Llama {
     pub(super) final_norm: Tensor,
     /// `[V, C]`; the embedding itself when tied.
     pub(super) head: Tensor,
+    /// `[3 H, C]` per layer; none in a plain Llama.
+    branch_gates: Vec<Tensor>,
     rope: RopeTable,
 }
 
@@ -113,11 +115,15 @@ impl Llama {
     /// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
     ///
     /// # Errors
-    /// [`MissingTensor`] if a name is absent.
+    /// [`MissingTensor`] if a name is absent; of the gates of branches all or none.
     pub fn from_tensors(
         config: ModelConfig,
         mut tensors: BTreeMap<String, Tensor>,
     ) -> Result<Self, MissingTensor> {
+        let mut gates = tensor_names::branch_gates(&config);
+        if !gates.iter().any(|(name, _)| tensors.contains_key(name)) {
+            gates.clear();
+        }
         let mut take = |name: String| tensors.remove(&name).ok_or(MissingTensor { name });
         let embedding = take("model.embed_tokens.weight".to_owned())?;
         let layers = (0..config.shape.num_layers)
@@ -129,6 +135,8 @@ impl Llama {
         } else {
             take("lm_head.weight".to_owned())?
         };
+        let gates = gates.into_iter().map(|(name, _)| take(name));
+        let branch_gates = gates.collect::<Result<Vec<_>, _>>()?;
         let rope = RopeTable::new(&config.rope, config.shape.head_dim);
         Ok(Self {
             config,
@@ -136,6 +144,7 @@ impl Llama {
             layers,
             final_norm,
             head,
+            branch_gates,
             rope,
         })
     }
@@ -176,6 +185,15 @@ impl Llama {
             named.push(("lm_head.weight".to_owned(), &self.head));
         }
         named
+    }
+
+    /// The gates of native sparse attention's branches, one tensor per layer; none where the checkpoint carries none. They are
+    /// part of no other tensor list: training knows nothing of them.
+    ///
+    /// # Shapes
+    /// `[3 H, C]` each.
+    pub fn branch_gates(&self) -> &[Tensor] {
+        &self.branch_gates
     }
 
     /// The frequencies that queries and keys are rotated by.
@@ -221,6 +239,7 @@ impl Llama {
         for (layer, weights) in self.layers.iter().enumerate() {
             let h = norm::forward(&x, &weights.attn_norm, settings.eps);
             let (q, k, v) = project(weights, &self.config.shape, &h);
+            cache.see_input(layer, &h);
             let attended = cache.attend(layer, &rotation.apply(&q), &rotation.apply(&k), &v)?;
             x += linear::forward(&attended.flatten(1, 2), &weights.o);
             x = mlp::forward(weights, settings, &x);

@@ -3,10 +3,11 @@
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::llama::Llama;
-use super::weights::load_all;
+use super::weights::{Weights, load_all};
 use super::weights_error::TensorFault;
+use std::collections::BTreeMap;
 use std::path::Path;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 impl Llama {
     /// Loads configuration and weights of the folder `dir`, converted to `kind` on `device`.
@@ -16,6 +17,24 @@ impl Llama {
     pub fn load(dir: &Path, kind: Kind, device: Device) -> Result<Self, ModelError> {
         let config = ModelConfig::load(dir)?;
         let tensors = load_all(dir, &config, kind, device)?;
+        Self::assemble(dir, config, tensors)
+    }
+
+    /// As [`Self::load`], with the gates of native sparse attention where the folder carries them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_gated(dir: &Path, kind: Kind, device: Device) -> Result<Self, ModelError> {
+        let config = ModelConfig::load(dir)?;
+        let tensors = Weights::open_gated(dir, &config)?.all(&config, kind, device)?;
+        Self::assemble(dir, config, tensors)
+    }
+
+    fn assemble(
+        dir: &Path,
+        config: ModelConfig,
+        tensors: BTreeMap<String, Tensor>,
+    ) -> Result<Self, ModelError> {
         Self::from_tensors(config, tensors).map_err(|missing| ModelError::Tensors {
             path: dir.to_path_buf(),
             source: TensorFault::Missing {

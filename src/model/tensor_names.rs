@@ -48,6 +48,15 @@ pub fn expected(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
     tensors
 }
 
+/// The gates that a model trained with native sparse attention carries besides, one per layer: three for each head.
+pub fn branch_gates(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let rows = config.shape.num_heads.saturating_mul(3);
+    let name = |index| layer(index, "self_attn.g_proj");
+    (0..config.shape.num_layers)
+        .map(|index| (name(index), vec![rows, config.hidden_size]))
+        .collect()
+}
+
 /// Buffers that old checkpoints carry and nobody reads: the rotary frequencies.
 pub(super) fn is_ignored_buffer(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")

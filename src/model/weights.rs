@@ -3,7 +3,8 @@
 //! One file (`model.safetensors`) or shards with an index; f32, f16 or bf16. Pickled weights are refused. Bytes are read at
 //! their positions, never mapped, so a file that changes meanwhile is an error and not a crash.
 //!
-//! **Invariant:** [`Weights`] that opened hold exactly the tensors the configuration implies, with exactly their shapes.
+//! **Invariant:** [`Weights`] that opened hold exactly the tensors the configuration implies, with exactly their shapes, and the
+//! gates of native sparse attention where they were asked for and are there.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -34,6 +35,8 @@ pub struct Weights {
     dir: PathBuf,
     located: BTreeMap<String, Located>,
     dtype: WeightDtype,
+    /// Whether the gates of branches are among them.
+    gated: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,19 @@ impl Weights {
     /// [`ModelError::MissingFile`], [`ModelError::Pickle`], [`ModelError::Safetensors`], [`ModelError::Index`] for the
     /// files; [`ModelError::Tensors`] for what is in them.
     pub fn open(dir: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        Self::open_as(dir, config, false)
+    }
+
+    /// As [`Self::open`], for those who know what to do with the gates of native sparse attention: a folder that carries
+    /// them is opened too.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_gated(dir: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        Self::open_as(dir, config, true)
+    }
+
+    fn open_as(dir: &Path, config: &ModelConfig, may_be_gated: bool) -> Result<Self, ModelError> {
         let mut located = BTreeMap::new();
         for (path, file, tensors) in open_files(dir)? {
             let shared = Arc::new(WeightFile { path, file });
@@ -93,16 +109,63 @@ impl Weights {
                 }
             }
         }
+        let gates = tensor_names::branch_gates(config);
+        let any_gate = gates.iter().any(|(name, _)| located.contains_key(name));
         let mut weights = Self {
             dir: dir.to_path_buf(),
             located,
             dtype: WeightDtype::F32,
+            gated: may_be_gated && any_gate,
         };
         weights.check_head(config)?;
         weights.dtype = weights
             .check_all(config)
             .map_err(|source| weights.mismatch(source))?;
         Ok(weights)
+    }
+
+    /// Whether the gates of native sparse attention are among the tensors.
+    pub fn is_gated(&self) -> bool {
+        self.gated
+    }
+
+    /// Every tensor by name, with its shape.
+    fn shapes(&self, config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
+        let mut shapes = tensor_names::expected(config);
+        if self.gated {
+            shapes.extend(tensor_names::branch_gates(config));
+        }
+        shapes
+    }
+
+    /// Reads all tensors, converted to `kind` on `device`; by Hugging Face name.
+    ///
+    /// # Shapes
+    /// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn all(
+        &self,
+        config: &ModelConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        let mut tensors = BTreeMap::new();
+        for (name, shape) in self.shapes(config) {
+            let stored = self.tensor(&name, &shape)?;
+            let moved = stored
+                .f_to_device(device)
+                .and_then(|tensor| tensor.f_to_kind(kind));
+            match moved {
+                Ok(tensor) => tensors.insert(name, tensor),
+                Err(error) => {
+                    let source = error.into();
+                    return Err(ModelError::Torch { name, source });
+                }
+            };
+        }
+        Ok(tensors)
     }
 
     /// The dtype all tensors are stored in.
@@ -202,7 +265,7 @@ impl Weights {
 
     /// Checks names, shapes and that there is one dtype, which is returned.
     fn check_all(&self, config: &ModelConfig) -> Result<WeightDtype, TensorFault> {
-        let expected = tensor_names::expected(config);
+        let expected = self.shapes(config);
         let mut dtype = None;
         for (name, shape) in &expected {
             let Some(located) = self.located.get(name) else {
@@ -248,22 +311,7 @@ pub fn load_all(
     kind: Kind,
     device: Device,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let weights = Weights::open(dir, config)?;
-    let mut tensors = BTreeMap::new();
-    for (name, shape) in tensor_names::expected(config) {
-        let stored = weights.tensor(&name, &shape)?;
-        let moved = stored
-            .f_to_device(device)
-            .and_then(|tensor| tensor.f_to_kind(kind));
-        match moved {
-            Ok(tensor) => tensors.insert(name, tensor),
-            Err(error) => {
-                let source = error.into();
-                return Err(ModelError::Torch { name, source });
-            }
-        };
-    }
-    Ok(tensors)
+    Weights::open(dir, config)?.all(config, kind, device)
 }
 
 /// The format's name of a dtype.

@@ -14,6 +14,7 @@ mod cli_footprint;
 mod cli_frame;
 mod cli_generate;
 mod cli_help;
+mod cli_nsa;
 mod cli_rescore;
 mod cli_report;
 mod cli_score;

@@ -13,6 +13,7 @@ use tch::Tensor;
 
 pub mod attend;
 pub mod blocks;
+pub mod branches;
 pub mod duo_chunk;
 pub mod evicting;
 pub mod frozen_prompt;
@@ -67,6 +68,12 @@ impl RowSpec {
 ///
 /// Entries are counted as (row, kv head) pairs; an entry is one key and one value of `head_dim` numbers.
 pub trait HeadCache {
+    /// Shows the layer's normalised input of the call that comes next, to caches that read more than queries and keys.
+    ///
+    /// # Shapes
+    /// `h_tc`: `[T, C]`.
+    fn see_input(&mut self, _h_tc: &Tensor) {}
+
     /// Takes in the tokens of one forward call and attends from them.
     ///
     /// # Shapes

@@ -5,7 +5,7 @@
 //! whole call exists, and kv heads are never repeated to query heads.
 
 use super::attend::{Rows, attended, row_count, slice};
-use super::blocks::cut;
+use super::blocks::{aligned, cut};
 use super::keys::Keys;
 use super::reach::{MIN_BLOCK, Reach};
 use crate::attention::{Attended, Backend, Visibility, merge, wide};
@@ -64,6 +64,21 @@ impl<'a> Call<'a> {
             q_thd: self.q_thd.narrow(1, to_i64(head), 1),
             k_skd: self.k_skd.narrow(1, kv_head, 1),
             v_skd: self.v_skd.narrow(1, kv_head, 1),
+        }
+    }
+
+    /// The same call for the query heads of one kv head.
+    #[must_use]
+    pub fn kv_head(&self, kv_head: usize) -> Self {
+        let [_, num_heads, _] = dims(&self.q_thd);
+        let [_, num_kv_heads, _] = dims(&self.k_skd);
+        let group_size = num_heads / num_kv_heads;
+        let first = to_i64(kv_head) * group_size;
+        Self {
+            backend: self.backend,
+            q_thd: self.q_thd.narrow(1, first, group_size),
+            k_skd: self.k_skd.narrow(1, to_i64(kv_head), 1),
+            v_skd: self.v_skd.narrow(1, to_i64(kv_head), 1),
         }
     }
 
@@ -126,6 +141,16 @@ impl<'a> Call<'a> {
         )
     }
 
+    /// Attends from every query over its own block of `block_len` tokens, up to itself.
+    pub fn attend_own_blocks(&self, block_len: usize) -> Part {
+        let of_block = |queries: Range<usize>| {
+            let start = queries.start / block_len * block_len;
+            let keys = Keys::new(std::iter::once(start..queries.end), queries.end);
+            self.attend(&queries, &keys)
+        };
+        Part::after(aligned(self.queries(), block_len).map(of_block))
+    }
+
     /// Attends from all queries over the sinks and windows of `span`, token-exact.
     pub fn attend_span(&self, span: &Span) -> Part {
         let block_len = span.window_len().max(MIN_BLOCK);
@@ -148,7 +173,8 @@ impl<'a> Call<'a> {
         Part::after(cut(self.queries(), block_len).map(of_block))
     }
 
-    fn q_of(&self, queries: &Range<usize>) -> Tensor {
+    /// Queries of those positions, `[T, H, D]`.
+    pub(super) fn q_of(&self, queries: &Range<usize>) -> Tensor {
         let start = queries.start - self.queries().start;
         slice(&self.q_thd, start, queries.len())
     }
@@ -171,6 +197,15 @@ impl Part {
     /// Puts the parts of consecutive heads together.
     pub fn beside(parts: impl Iterator<Item = Self>) -> Self {
         join(parts, 1)
+    }
+
+    /// The same in the wide dtype, for [`Self::add`] to add to.
+    #[must_use]
+    pub fn widened(self) -> Self {
+        Self {
+            out: self.out.to_kind(wide(self.out.kind())),
+            ..self
+        }
     }
 
     /// One head of it, for [`Self::add`] to add to: in the wide dtype, and no pairs.

@@ -8,7 +8,6 @@
 //! through the normalisers.
 
 use crate::infer::cache::blocks::{aligned, means};
-use crate::infer::cache::keys::Keys;
 use crate::infer::cache::pattern::{Call, Part, Pattern};
 use crate::infer::cache::ranking::top_marks;
 use crate::infer::int::{to_i64, to_usize};
@@ -37,7 +36,7 @@ impl Default for Moba {
 
 impl Pattern for Moba {
     fn attend(&self, call: &Call) -> Part {
-        let own = self.own(call);
+        let own = call.attend_own_blocks(self.block_len);
         let past = self.past(call);
         if past.is_empty() || self.num_blocks == 1 {
             return own;
@@ -66,16 +65,6 @@ impl Pattern for Moba {
 }
 
 impl Moba {
-    /// Every query over its own block up to itself.
-    fn own(&self, call: &Call) -> Part {
-        let of_block = |queries: Range<usize>| {
-            let start = queries.start / self.block_len * self.block_len;
-            let keys = Keys::new(std::iter::once(start..queries.end), queries.end);
-            call.attend(&queries, &keys)
-        };
-        Part::after(aligned(call.queries(), self.block_len).map(of_block))
-    }
-
     /// The blocks that are past for the last query.
     fn past(&self, call: &Call) -> Vec<Range<usize>> {
         let last = call.queries().end - 1;

@@ -16,6 +16,7 @@ pub mod full;
 pub mod head_mask;
 pub mod knorm;
 pub mod moba;
+pub mod nsa;
 pub mod pyramidkv;
 pub mod random_tokens;
 pub mod skipping;

@@ -15,6 +15,7 @@ use repeated::Repeated;
 mod case;
 mod dense;
 mod input;
+mod nsa;
 mod repeated;
 mod skipping;
 

@@ -2,6 +2,7 @@
 
 use crate::attention::choose;
 use crate::attention::testing::normal;
+use crate::fault::AnyFault;
 use crate::infer::cache::RowSpec;
 use crate::infer::counter::KvUsage;
 use crate::infer::model_cache::ModelCache;
@@ -13,6 +14,8 @@ use tch::{Device, Kind, Tensor};
 
 const KV_HEADS: usize = 2;
 const HEAD_DIM: usize = 3;
+/// Width of the layer's input.
+pub(super) const WIDTH: i64 = 5;
 
 /// Marks of `[head][query][key]`.
 pub(super) type Sees = Vec<Vec<Vec<bool>>>;
@@ -20,6 +23,8 @@ pub(super) type Sees = Vec<Vec<Vec<bool>>>;
 /// Random queries, keys and values of one layer, as tensors and as numbers.
 pub(super) struct Dense {
     tensors: [Tensor; 3],
+    /// The layer's input, for caches that read it.
+    input: Tensor,
     numbers: [Vec<f64>; 3],
     group_size: usize,
     len: usize,
@@ -41,6 +46,7 @@ impl Dense {
         let numbers = [0, 1, 2].map(|i| Vec::try_from(tensors[i].reshape([-1])).unwrap());
         Self {
             tensors,
+            input: normal(14, &[signed(len), WIDTH]),
             numbers,
             group_size,
             len,
@@ -66,9 +72,14 @@ impl Dense {
         &self.numbers[1][at..at + HEAD_DIM]
     }
 
-    fn value(&self, row: usize, head: usize) -> &[f64] {
+    pub(super) fn value(&self, row: usize, head: usize) -> &[f64] {
         let at = (row * KV_HEADS + head / self.group_size) * HEAD_DIM;
         &self.numbers[2][at..at + HEAD_DIM]
+    }
+
+    /// The layer's input: `[T, 5]`.
+    pub(super) fn input(&self) -> &Tensor {
+        &self.input
     }
 
     /// Attention weights of one query over `keys`.
@@ -111,8 +122,8 @@ impl Dense {
         out
     }
 
-    /// Runs prefill `calls` and decodes the rest through real caches.
-    pub(super) fn run(&self, policy: &dyn Policy, calls: &[Range<usize>]) -> (Vec<f64>, KvUsage) {
+    /// Empty caches.
+    pub(super) fn open(policy: &dyn Policy) -> ModelCache {
         let spec = RowSpec {
             num_kv_heads: KV_HEADS,
             head_dim: HEAD_DIM,
@@ -121,12 +132,28 @@ impl Dense {
             expected_len: 4,
             backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
         };
-        let mut cache = ModelCache::open(policy, 1, spec).unwrap();
+        ModelCache::open(policy, 1, spec).unwrap()
+    }
+
+    /// One call.
+    pub(super) fn attend(
+        &self,
+        cache: &mut ModelCache,
+        rows: Range<usize>,
+    ) -> Result<Tensor, AnyFault> {
+        let [q, k, v] =
+            [0, 1, 2].map(|i| self.tensors[i].narrow(0, signed(rows.start), signed(rows.len())));
+        cache.attend(0, &q, &k, &v)
+    }
+
+    /// Runs prefill `calls` and decodes the rest through real caches.
+    pub(super) fn run(&self, policy: &dyn Policy, calls: &[Range<usize>]) -> (Vec<f64>, KvUsage) {
+        let mut cache = Self::open(policy);
         let mut outputs = Vec::new();
         let mut attend = |cache: &mut ModelCache, rows: Range<usize>| {
-            let [q, k, v] = [0, 1, 2]
-                .map(|i| self.tensors[i].narrow(0, signed(rows.start), signed(rows.len())));
-            let out = cache.attend(0, &q, &k, &v).unwrap();
+            let h = &self.input;
+            cache.see_input(0, &h.narrow(0, signed(rows.start), signed(rows.len())));
+            let out = self.attend(cache, rows).unwrap();
             outputs.extend(Vec::<f64>::try_from(out.reshape([-1])).unwrap());
         };
         for call in calls {
