@@ -105,7 +105,7 @@ fn the_published_example_of_a_dip_has_both_figures() {
         ">80.0",
         "<10.0",
         "~ recall, snapkv: the score falls below the line and recovers once; up to its first fall: 62.5",
-        "recall, snapkv: one item more or less moves it",
+        "recall: one item more or less moves to other points (margin in points of score): snapkv (1)",
     ] {
         assert!(text.contains(words), "{words} is missing:\n{text}");
     }

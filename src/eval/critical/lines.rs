@@ -6,6 +6,9 @@ use crate::eval::summary::Score;
 use crate::footprint::critical::Crossing;
 use crate::footprint::paired::{Interval, Range};
 
+/// Shares that differ by no more are the same.
+const ROUNDING: f64 = 1e-9;
+
 /// Every line of the report.
 pub fn lines(study: &Study) -> Vec<String> {
     let mut lines = vec![format!(
@@ -103,7 +106,7 @@ fn of_family<'a>(panel: &'a Panel, family: &str) -> Option<&'a Curve> {
 }
 
 /// The default figure and its interval, marked where a note says more.
-fn cell(critical: Option<&Critical>) -> String {
+pub(in crate::eval) fn cell(critical: Option<&Critical>) -> String {
     let Some(critical) = critical else {
         return "-".to_owned();
     };
@@ -113,17 +116,18 @@ fn cell(critical: Option<&Critical>) -> String {
 }
 
 /// A figure with its interval, without it where resampling changes nothing.
-pub(in crate::eval) fn figure(crossing: Crossing, interval: &Interval<Crossing>) -> String {
+fn figure(crossing: Crossing, interval: &Interval<Crossing>) -> String {
     let [found, low, high] = [crossing, interval.low, interval.high].map(|of| of.to_string());
     if found == low && low == high {
         return found;
     }
-    format!("{found} ({low}-{high})")
+    format!("{found} ({low} to {high})")
 }
 
-/// What the cells of one task do not say: dips, results that hang on one item, and the mask beside the best baseline.
+/// What the cells of one task do not say: dips, the mask beside the best baseline, and results that hang on one item.
 pub(in crate::eval) fn notes(panel: &Panel) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut unsure = Vec::new();
     for curve in &panel.curves {
         let Some(critical) = &curve.critical else {
             continue;
@@ -132,9 +136,10 @@ pub(in crate::eval) fn notes(panel: &Panel) -> Vec<String> {
         if critical.found.num_dips > 0 {
             notes.push(dip(&place, critical));
         }
-        if critical.found.margin < item_share(panel) {
-            notes.push(format!(
-                "  {place}: one item more or less moves it to other points (margin {} points of score)",
+        if critical.found.margin < item_share(panel) - ROUNDING {
+            unsure.push(format!(
+                "{} ({})",
+                curve.family,
                 percent(critical.found.margin)
             ));
         }
@@ -147,6 +152,13 @@ pub(in crate::eval) fn notes(panel: &Panel) -> Vec<String> {
                 end(baseline.interval.high)
             ));
         }
+    }
+    if !unsure.is_empty() {
+        notes.push(format!(
+            "  {}: one item more or less moves to other points (margin in points of score): {}",
+            panel.task,
+            unsure.join(", ")
+        ));
     }
     notes
 }

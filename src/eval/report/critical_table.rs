@@ -1,31 +1,41 @@
 //! The answer in one table: critical footprints of families on tasks.
 
 use super::data::Data;
-use crate::eval::critical::lines::{figure, notes, percent};
+use crate::eval::critical::lines::{cell as cell_of, notes, percent};
 use crate::eval::critical::study::{Panel, Study};
 use crate::mask::heatmap_svg::escape;
 
 /// The table with what its cells do not say.
 pub(super) fn table(study: &Study) -> String {
+    let panels = &study.panels;
+    let places: Vec<String> = panels.iter().map(|panel| place(study, panel)).collect();
+    let head = std::iter::once("method").chain(places.iter().map(String::as_str));
+    let mut data = Data::new(&head.collect::<Vec<_>>());
+    let mut row = |name: &str, cell: &dyn Fn(&Panel) -> String| {
+        let cells = panels.iter().map(cell);
+        data.row(std::iter::once(name.to_owned()).chain(cells).collect());
+    };
+    row("items", &|panel| panel.num_items.to_string());
+    row("full attention's score", &|panel| {
+        let mark = if panel.has_room { "" } else { "!" };
+        format!("{}{mark}", percent(panel.full.mean))
+    });
     let mut families: Vec<&str> = Vec::new();
-    for curve in study.panels.iter().flat_map(|panel| &panel.curves) {
+    for curve in panels.iter().flat_map(|panel| &panel.curves) {
         if !families.contains(&curve.family.as_str()) {
             families.push(&curve.family);
+            row(&curve.family, &|panel| cell(panel, &curve.family));
         }
     }
-    let head = ["task", "model", "chunk", "length", "n", "full, %"];
-    let head: Vec<&str> = head.into_iter().chain(families.iter().copied()).collect();
-    let mut data = Data::new(&head);
-    for panel in &study.panels {
-        data.row(row(panel, &families));
-    }
-    let all: Vec<String> = study.panels.iter().flat_map(remarks).collect();
+    let all: Vec<String> = panels.iter().flat_map(remarks).collect();
     let item = |note: &String| format!("<li>{}</li>\n", escape(note));
     let remarks: String = all.iter().map(item).collect();
     let remarks = if remarks.is_empty() {
         remarks
     } else {
-        format!("<ul class=\"remarks\">\n{remarks}</ul>\n")
+        format!(
+            "<details><summary>Notes</summary>\n<ul class=\"remarks\">\n{remarks}</ul>\n</details>\n"
+        )
     };
     format!(
         "<p>The least KV footprint, in % of full attention's, that keeps {} % of its score, interpolated between the points tried; in brackets 95 % \
@@ -37,31 +47,21 @@ pub(super) fn table(study: &Study) -> String {
     )
 }
 
-fn row(panel: &Panel, families: &[&str]) -> Vec<String> {
-    let mark = if panel.has_room { "" } else { "!" };
-    let mut cells = vec![
-        panel.task.clone(),
-        panel.model.clone(),
-        panel.chunk_len.to_string(),
-        panel.length.to_string(),
-        panel.num_items.to_string(),
-        format!("{}{mark}", percent(panel.full.mean)),
-    ];
-    for family in families {
-        let curve = panel.curves.iter().find(|curve| curve.family == *family);
-        let critical = curve.and_then(|curve| curve.critical.as_ref());
-        cells.push(critical.map_or_else(
-            || "-".to_owned(),
-            |critical| {
-                let dips = if critical.found.num_dips > 0 { "~" } else { "" };
-                format!(
-                    "{dips}{}",
-                    figure(critical.found.last_crossing, &critical.interval)
-                )
-            },
-        ));
+/// The task and length of a panel; its model and chunk length where there are several.
+fn place(study: &Study, panel: &Panel) -> String {
+    let mut place = format!("{} {}", panel.task, panel.length);
+    let differs =
+        |other: &Panel| (&other.model, other.chunk_len) != (&panel.model, panel.chunk_len);
+    if study.panels.iter().any(differs) {
+        place = format!("{place}, {} chunk {}", panel.model, panel.chunk_len);
     }
-    cells
+    place
+}
+
+/// The figure of one family, as on a terminal.
+fn cell(panel: &Panel, family: &str) -> String {
+    let curve = panel.curves.iter().find(|curve| curve.family == family);
+    curve.map_or(String::new(), |curve| cell_of(curve.critical.as_ref()))
 }
 
 /// The notes of one panel, each with its place.

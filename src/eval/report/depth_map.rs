@@ -10,8 +10,8 @@ use crate::eval::table::{Column, columns};
 const CELL: (f64, f64) = (38.0, 22.0);
 /// Room left of the cells and above them.
 const EDGE: (f64, f64) = (36.0, 20.0);
-/// Least width, so that the name below fits.
-const LEAST: f64 = 150.0;
+/// Width of a letter in names, about.
+const LETTER: f64 = 6.6;
 /// Steps of the colour scale.
 const STEPS: f64 = 20.0;
 
@@ -56,10 +56,11 @@ impl Map<'_> {
     fn draw(&self) -> String {
         let (cell_width, cell_height) = CELL;
         let (left, top) = EDGE;
-        let width = (left + cell_width * real(self.lengths.len()) + 2.0).max(LEAST);
+        let title = self.column.title();
+        let cells_width = left + cell_width * real(self.lengths.len()) + 2.0;
+        let width = cells_width.max(LETTER * real(title.len()));
         let height = top + cell_height * real(self.depths.len()) + 18.0;
         let mut drawing = Drawing::new(width, height);
-        let title = self.column.title();
         drawing.text((0.0, 13.0), "map-name", &title);
         for (row, depth) in self.depths.iter().enumerate() {
             let y = top + cell_height * real(row);

@@ -8,9 +8,10 @@ use super::data::Data;
 use super::drawing::{Drawing, Mark, px};
 use super::looks::{Look, Looks};
 use crate::eval::critical::curve::{Critical, Curve, Point};
-use crate::eval::critical::lines::{figure, percent};
+use crate::eval::critical::lines::{cell, percent};
 use crate::eval::critical::study::Panel;
 use crate::footprint::critical::Crossing;
+use crate::mask::heatmap_svg::escape;
 
 /// Width and height of the plot.
 const PLOT: (f64, f64) = (326.0, 190.0);
@@ -59,12 +60,23 @@ pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
         "<p class=\"warn\">Full attention leaves no room here: what is kept of so low a score says little.</p>\n"
     };
     format!(
-        "<figure>\n<h4>{title}</h4>\n{room}{svg}<figcaption>{}, {}; n = {}; whiskers and bars: 95 % intervals over items.</figcaption>\n{}</figure>\n",
+        "<figure>\n<h4>{title}</h4>\n{room}{svg}<figcaption>{}, {}; n = {}; whiskers and bars: 95 % intervals over items.{}</figcaption>\n{}</figure>\n",
         panel.metric.title(),
         panel.scoring.name(),
         panel.num_items,
+        savers(panel),
         data.folded()
     )
+}
+
+/// What the hollow marks are, where there are any.
+fn savers(panel: &Panel) -> String {
+    let titles: Vec<&str> = panel.savers.iter().map(|of| of.title.as_str()).collect();
+    if titles.is_empty() {
+        return String::new();
+    }
+    let titles = escape(&titles.join(", "));
+    format!(" Hollow diamonds keep every entry and attend to a part of them: {titles}.")
 }
 
 /// Full attention's score, the line to be kept, and what lies below it.
@@ -128,8 +140,7 @@ fn strip(drawing: &mut Drawing, axes: &Axes, curve: &Curve, (top, look): (f64, L
         return;
     };
     let found = critical.found.last_crossing;
-    let dips = if critical.found.num_dips > 0 { "~" } else { "" };
-    let text = format!("{dips}{}", figure(found, &critical.interval));
+    let text = cell(Some(critical));
     drawing.text((left + width, top + 10.0), "row-name end", &text);
     // On a reversed axis the high end of the interval is the left one.
     let ends = [critical.interval.high, critical.interval.low].map(Crossing::value);
@@ -165,17 +176,7 @@ fn note(point: &Point) -> String {
 }
 
 fn description(panel: &Panel, keep: f64) -> String {
-    let of = |curve: &Curve| {
-        let found = curve
-            .critical
-            .as_ref()
-            .map(|critical| figure(critical.found.last_crossing, &critical.interval));
-        format!(
-            "{} {}",
-            curve.family,
-            found.unwrap_or_else(|| "none".to_owned())
-        )
-    };
+    let of = |curve: &Curve| format!("{} {}", curve.family, cell(curve.critical.as_ref()));
     let all: Vec<String> = panel.curves.iter().map(of).collect();
     format!(
         "Score over KV footprint, which falls to the right. Full attention has {}; the line is at {} % of it. Critical KV footprints in %: {}.",
