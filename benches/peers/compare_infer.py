@@ -122,7 +122,7 @@ def result(case, ours, peer):
     for side, reports in (("", ours), ("peer_", peer)):
         for key in ("peak_rss_bytes", "loaded_rss_bytes"):
             report[side + key] = max(one[key] for one in reports)
-        for key in ("prefill_rss_bytes", "kv_bytes", "kv_peak_bytes", "kv_allocated_bytes"):
+        for key in ("prefill_rss_bytes", "kv_bytes", "kv_allocated_bytes"):
             report[side + key] = max(one["cost"][key] for one in reports)
     return report
 

@@ -4,7 +4,7 @@
 SnapKV, PyramidKV and DuoAttention presses, which compress once, after a prefill in one piece: `--chunk` is for `full` alone, and
 the report says what was used. The mask is the prompt's `z`; DuoAttention is given it in place of a downloaded pattern, with
 `--sink` and `--window`. It drops no entry but overwrites the keys of streaming heads while decoding, which gives the answers of
-`--rule frozen-prompt`.
+`--rule frozen-prompt`. Bytes of keys and values are those of the tensors in the cache; what took part in a call is not counted.
 
 All but the last prompt token is prefilled, logits are made only while decoding, and nothing but the work is timed, as in
 `examples/infer.rs`.
@@ -142,7 +142,7 @@ def cost(task, answered):
         "decode_tokens_per_s": task.decode.per_s(task.num_new_tokens),
         "prefill_rss_bytes": grown,
         "kv_bytes": held,
-        "kv_peak_bytes": max(cache.peak_bytes, held),
+        "kv_peak_bytes": None,
         "kv_allocated_bytes": max(cache.peak_bytes, held),
         "kv_footprint": None,
         "num_prompt_tokens": len(task.tokens),
