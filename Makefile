@@ -8,6 +8,8 @@ ITEMS := 3
 CHUNK := 256
 RANDOM_MASKS := 5
 SEEDS := 1 2 3
+# Masks of which configs/eval-tiny.toml asks how little can be kept.
+CUTS := 0.3 0.5 0.6 0.7 0.8 0.9
 
 MODEL := checkpoints/tiny
 CONFIG := configs/quickstart.toml
@@ -24,7 +26,7 @@ EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-seeds test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
+.PHONY: help demo demo-seeds eval-tiny test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -100,8 +102,13 @@ demo-seeds: build $(SEED_RUNS:%=%/trained) ## Train with several seeds: how far 
 	@echo
 	@$(EVAL) --mask $(SEED_MASKS) --run-dir $(RUN)-seeds
 
+eval-tiny: build $(CUTS:%=$(RUN)/masks/%/head_mask.safetensors) ## Find how little KV memory keeps the tiny model's scores, for every method
+	@$(PRULONG) eval --config configs/eval-tiny.toml --run-dir checkpoints/runs/eval-tiny --brief
+	@echo
+	@$(PRULONG) critical checkpoints/runs/eval-tiny
+
 clean-demo: ## Remove what `make demo` made, except the build
-	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds
+	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds checkpoints/runs/eval-tiny
 
 ## ---- the checks
 
