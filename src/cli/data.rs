@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     match args.action {
         Action::Stats(args) => data_stats::run(&args),
         Action::Inspect(args) => data_inspect::run(&args),
-        Action::Sample(args) => data_sample::run(args),
+        Action::Sample(args) => data_sample::run(&args),
         Action::Verify(args) => verify(&args),
     }
 }

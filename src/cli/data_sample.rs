@@ -134,12 +134,11 @@ impl GeneratorKind {
 ///
 /// # Errors
 /// If the tokenizer or the corpus is missing, or the sequences are too short for their kind.
-pub fn run(args: Args) -> Result<(), AnyFault> {
-    let json = args.json;
+pub fn run(args: &Args) -> Result<(), AnyFault> {
     let (tokenizer, sequences) = make(args)?;
     let mut output = Output::stdout();
     for sequence in &sequences {
-        if json {
+        if args.json {
             let Sequence { ids, weights } = sequence;
             output.json(&serde_json::json!({ "ids": ids, "weights": weights }))?;
         } else {
@@ -150,14 +149,11 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     Ok(())
 }
 
-fn make(args: Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
-    let Args {
-        tokenizer, sources, ..
-    } = args;
-    let tokenizer = Arc::new(Tokenizer::from_file(&tokenizer)?);
+fn make(args: &Args) -> Result<(Arc<Tokenizer>, Vec<Sequence>), DataError> {
+    let tokenizer = Arc::new(Tokenizer::from_file(&args.tokenizer)?);
     let settings = args.kind.settings();
     let text = if settings.needs_corpus() {
-        Some(preview_text(&sources, &tokenizer)?)
+        Some(preview_text(&args.sources, &tokenizer)?)
     } else {
         None
     };
@@ -221,13 +217,13 @@ mod tests {
             sources: vec![format!("text={}", folder.path().display()).parse().unwrap()],
             json: true,
         };
-        let (tokenizer, sequences) = make(args(300)).unwrap();
+        let (tokenizer, sequences) = make(&args(300)).unwrap();
         for sequence in &sequences {
             let shown = describe(&tokenizer, sequence).unwrap();
             assert!(shown.starts_with("--- 300 tokens, "), "{shown}");
             assert!(shown.contains("pub fn answer()"), "{shown}");
         }
         assert_eq!(sequences.len(), 2);
-        assert_eq!(run(args(20)).unwrap_err().code(), "generate.length");
+        assert_eq!(run(&args(20)).unwrap_err().code(), "generate.length");
     }
 }

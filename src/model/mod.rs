@@ -26,6 +26,7 @@ pub mod st_header;
 mod st_json;
 pub mod tensor_names;
 pub mod train_pass;
+pub mod weight_files;
 pub mod weights;
 pub mod weights_error;
 

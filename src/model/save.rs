@@ -7,7 +7,8 @@
 use super::config::{self, ModelConfig, WeightDtype};
 use super::error::ModelError;
 use super::tensor_names;
-use super::weights::{self, st_name};
+use super::weight_files;
+use super::weights::st_name;
 use super::weights_error::TensorFault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -93,7 +94,7 @@ impl SavedModel<'_> {
         {
             Some(name) => Err(fault(TensorFault::Extra {
                 name: name.clone(),
-                file: dir.join(weights::FILE_NAME),
+                file: dir.join(weight_files::FILE_NAME),
             })),
             None => Ok(()),
         }
@@ -117,7 +118,7 @@ impl SavedModel<'_> {
             let name = companion.file_name().unwrap_or_default();
             write_file(&dir.join(name), |file| file.write_all(&bytes))?;
         }
-        self.write_weights(&dir.join(weights::FILE_NAME))
+        self.write_weights(&dir.join(weight_files::FILE_NAME))
     }
 
     fn write_weights(&self, path: &Path) -> Result<(), ModelError> {

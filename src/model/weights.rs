@@ -10,21 +10,17 @@
 
 use super::config::{ModelConfig, WeightDtype};
 use super::error::ModelError;
-use super::shard_index::{self, ShardIndex};
-use super::st_header::{self, TensorEntry};
+use super::st_header::TensorEntry;
 use super::tensor_names::{self, EMBEDDING, LM_HEAD};
-use super::weights_error::{IndexFault, SafetensorsFault, TensorFault};
+use super::weight_files;
+use super::weights_error::{SafetensorsFault, TensorFault};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
-
-/// File name of unsharded weights inside a model folder.
-pub const FILE_NAME: &str = "model.safetensors";
 
 /// Compared at a time when two stored tensors must be equal.
 const COMPARED_BYTES: u64 = 1 << 20;
@@ -100,7 +96,7 @@ impl Weights {
 
     fn open_as(dir: &Path, config: &ModelConfig, may_be_gated: bool) -> Result<Self, ModelError> {
         let mut located = BTreeMap::new();
-        for (path, file, tensors) in open_files(dir)? {
+        for (path, file, tensors) in weight_files::open(dir)? {
             let shared = Arc::new(WeightFile { path, file });
             for (name, entry) in tensors {
                 let file = Arc::clone(&shared);
@@ -345,69 +341,4 @@ fn check_shape(
             found: found.to_vec(),
         }),
     }
-}
-
-type OpenedFile = (PathBuf, File, BTreeMap<String, TensorEntry>);
-
-/// The single file if there is one, else the shards of the index.
-fn open_files(dir: &Path) -> Result<Vec<OpenedFile>, ModelError> {
-    let single = dir.join(FILE_NAME);
-    let index = dir.join(shard_index::FILE_NAME);
-    if single.exists() {
-        let (file, tensors) = st_header::open(&single)?;
-        return Ok(vec![(single, file, tensors)]);
-    }
-    if index.exists() {
-        return open_shards(dir, &index);
-    }
-    match pickled_file(dir) {
-        Some(path) => Err(ModelError::Pickle { path }),
-        None => Err(ModelError::MissingFile { path: single }),
-    }
-}
-
-fn pickled_file(dir: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(dir).ok()?.flatten();
-    let mut pickles: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            matches!(extension, Some("bin" | "pt" | "pth"))
-        })
-        .collect();
-    pickles.sort();
-    pickles.into_iter().next()
-}
-
-fn open_shards(dir: &Path, path: &Path) -> Result<Vec<OpenedFile>, ModelError> {
-    let fault = |source| ModelError::Index {
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            file.take(shard_index::MAX_FILE_BYTES.saturating_add(1))
-                .read_to_end(&mut bytes)
-        })
-        .map_err(|error| ModelError::io("read", path, error))?;
-    if bytes.len() as u64 > shard_index::MAX_FILE_BYTES {
-        let reason = format!("it has more than {} bytes", shard_index::MAX_FILE_BYTES);
-        return Err(fault(IndexFault::NotJson { reason }));
-    }
-    let index = ShardIndex::parse(&bytes).map_err(fault)?;
-    index.check_files(dir).map_err(fault)?;
-    let mut opened = Vec::new();
-    let mut total_bytes = 0_u64;
-    for shard in index.shards() {
-        let shard_path = dir.join(shard);
-        let (file, tensors) = st_header::open(&shard_path)?;
-        index.check_shard(shard, &tensors).map_err(fault)?;
-        for entry in tensors.values() {
-            total_bytes = total_bytes.saturating_add(entry.num_bytes());
-        }
-        opened.push((shard_path, file, tensors));
-    }
-    index.check_total(total_bytes).map_err(fault)?;
-    Ok(opened)
 }
