@@ -14,18 +14,17 @@ use prulong::cli::amounts::parse_word;
 use prulong::cli::compute::ComputeArgs;
 use prulong::cli::output;
 use prulong::cli::program;
-use prulong::eval::mask_file::{self, Overrides};
-use prulong::eval::method::{Keeps, Method, Streaming};
+use prulong::config::eval::StreamingSettings;
+use prulong::eval::method::{Keeps, Method};
 use prulong::eval::method_plan::MethodPlan;
 use prulong::eval::method_spec::MethodSpec;
+use prulong::eval::one_method::Asked;
+use prulong::eval::streaming;
 use prulong::fault::AnyFault;
 use prulong::infer::generate::Engine;
-use prulong::mask::head_mask::HeadMask;
 use prulong::model::config::ModelConfig;
-use prulong::model::fingerprint::arch_facts;
 use prulong::model::llama::Llama;
-use prulong::model::weights::Weights;
-use prulong::span::{Span, StreamingRule};
+use prulong::span::StreamingRule;
 use prulong::torch::device;
 use prulong::torch::dtype::Dtype;
 use prulong::torch::threads;
@@ -75,11 +74,12 @@ pub(crate) struct Args {
     new_tokens: NonZeroUsize,
 
     /// What to keep, a word of `prulong eval`: `full`, `mask`, `all-streaming`, `streaming-llm`, `snapkv:0.7`,
-    /// `pyramidkv:0.7:patch`, `knorm:0.5`, `moba`, ...
-    #[arg(long, value_name = "METHOD", default_value = "full")]
-    method: MethodSpec,
+    /// `pyramidkv:0.7:patch`, `knorm:0.5`, `moba`, ... Without it the mask file named, else full attention; `mask` without a
+    /// file is the prompt's `z`.
+    #[arg(long, value_name = "METHOD")]
+    method: Option<MethodSpec>,
 
-    /// For `--method mask`, a `head_mask.safetensors` or the folder that holds it, instead of the prompt's `z`.
+    /// A `head_mask.safetensors` or the folder that holds it.
     #[arg(long, value_name = "PATH")]
     mask: Option<PathBuf>,
 
@@ -145,7 +145,7 @@ fn main() -> ExitCode {
 /// Answers, writes the answer, and reports.
 pub(crate) fn infer(args: &Args) -> Result<Report, AnyFault> {
     let compute = args.compute.choose()?;
-    let mut llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+    let mut llama = Llama::load_gated(&args.model, compute.dtype.kind(), compute.device)?;
     let prompt = Prompt::load(&args.prompt, llama.config())?;
     let method = args.method(&prompt, llama.config())?;
     let (policy, order) = method.policy(&llama);
@@ -197,50 +197,24 @@ fn write(args: &Args, answer: &Answer) -> Result<(), tensor_file::OutError> {
 impl Args {
     /// The method asked for, checked against the model.
     fn method(&self, prompt: &Prompt, config: &ModelConfig) -> Result<Method, AnyFault> {
-        let (mask, streaming) = if self.method == MethodSpec::Mask {
-            self.mask_in_use(prompt, config)?
-        } else {
-            (None, self.streaming()?)
-        };
-        let plan = MethodPlan {
-            masks: mask.into_iter().collect(),
-            streaming,
-            asked: vec![self.method],
-            ..MethodPlan::default()
-        };
-        // Full attention, and after it the one asked for.
-        let mut methods = plan.methods(&config.shape)?;
-        Ok(methods.remove(methods.len() - 1))
-    }
-
-    /// The mask and how its streaming heads stream, from its file or the prompt's.
-    fn mask_in_use(
-        &self,
-        prompt: &Prompt,
-        config: &ModelConfig,
-    ) -> Result<(Option<HeadMask>, Option<Streaming>), AnyFault> {
-        let Some(path) = &self.mask else {
-            return Ok((Some(prompt.mask(config)?), self.streaming()?));
-        };
-        let weights_sha256 = Weights::open(&self.model, config)?.base_sha256(config)?;
-        let overrides = Overrides {
+        let streaming = StreamingSettings {
+            rule: self.rule,
             sink_len: self.sink,
             window_len: self.window,
-            rule: self.rule,
         };
-        let paths = [path.clone()];
-        let masks = mask_file::load(&paths, &arch_facts(config), &weights_sha256, overrides)?;
-        let mask = masks.into_iter().next();
-        Ok(mask.map_or((None, None), |mask| (Some(mask.mask), Some(mask.streaming))))
-    }
-
-    fn streaming(&self) -> Result<Option<Streaming>, AnyFault> {
-        let (Some(sink), Some(window)) = (self.sink, self.window) else {
-            return Ok(None);
+        if self.method == Some(MethodSpec::Mask) && self.mask.is_none() {
+            let plan = MethodPlan {
+                masks: vec![prompt.mask(config)?],
+                streaming: streaming::streaming(&streaming, &[], true)?,
+                ..MethodPlan::default()
+            };
+            return plan.only(MethodSpec::Mask, &config.shape);
+        }
+        let asked = Asked {
+            mask: self.mask.clone(),
+            method: self.method,
+            streaming,
         };
-        Ok(Some(Streaming {
-            span: Span::new(sink, window, 1)?,
-            rule: self.rule.unwrap_or(StreamingRule::Sliding),
-        }))
+        Ok(asked.resolve(&self.model, config, self.chunk.get())?.method)
     }
 }

@@ -199,14 +199,9 @@ impl InferCase {
                 span: Span::new(sink, window, 1)?,
                 rule: StreamingRule::Sliding,
             }),
-            asked: vec![self.method.parse()?],
             ..MethodPlan::default()
         };
-        let methods = plan.methods(&shape)?;
-        let method = methods
-            .into_iter()
-            .find(|method| method.name == self.method);
-        let method = method.unwrap_or_else(|| panic!("`{}` was asked for", self.method));
+        let method = plan.only(self.method.parse()?, &shape)?;
         let (policy, order) = method.policy(&llama);
         if let Some(order) = order {
             llama.permute_kv_heads(&order);

@@ -6,7 +6,7 @@ use super::compute::{self, Compute};
 use super::eval_console::Console;
 use super::eval_subject::Subject;
 use super::eval_tasks::{self, Questions};
-use super::{run_setup, text_args};
+use super::{output, run_setup, text_args};
 use crate::config::load::{Loaded, values};
 use crate::eval::categories::categories;
 use crate::eval::ceiling;
@@ -98,7 +98,8 @@ pub(super) fn run(
         failures: run.ledger.failures().filter_map(Failure::of).collect(),
     };
     if let Some(folder) = &folder {
-        folder.write(&results)?;
+        let page = folder.write(&results)?;
+        output::note(format!("the page of these results: {}", page.display()));
     }
     conclude(&results)?;
     Ok(run.console.verdict()?)

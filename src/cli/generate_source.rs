@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::output;
 use crate::data::error::DataError;
-use crate::data::source::text::read_utf8;
+use crate::data::source::text;
 use crate::fault::AnyFault;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl SourceArgs {
         let stdin = std::io::stdin();
         Ok(match (&self.prompt, &self.prompt_file) {
             (Some(text), _) => Texts::One(text.clone()),
-            (None, Some(path)) => Texts::One(read_utf8(path)?),
+            (None, Some(path)) => Texts::One(text::read_utf8(path)?),
             (None, None) if stdin.is_terminal() => Texts::Lines,
             (None, None) => Texts::One(read_all(stdin.lock())?),
         })
@@ -70,7 +70,7 @@ impl Texts {
 
 /// What is wrong with one prompt is shown and the next one asked for; anything else ends it.
 fn converse(
-    lines: impl BufRead,
+    mut lines: impl BufRead,
     mut answer: impl FnMut(&str) -> Result<(), AnyFault>,
 ) -> Result<(), AnyFault> {
     let mark = || {
@@ -78,35 +78,44 @@ fn converse(
         // A closed standard error is nobody's loss.
         let _ = write!(out, "> ").and_then(|()| out.flush());
     };
-    mark();
-    for line in lines.lines() {
-        let line = line.map_err(|source| DataError::io("read", Path::new(STDIN), source))?;
-        if !line.is_empty() {
-            match answer(&line) {
-                Err(fault) if fault.kind() != crate::fault::Kind::Input => return Err(fault),
-                Err(fault) => {
-                    if let Some(failure) = Failure::from_fault(&fault) {
-                        output::note(failure.text().trim_end());
-                    }
-                }
-                Ok(()) => {}
-            }
-        }
+    loop {
         mark();
+        let mut bytes = Vec::new();
+        let len = lines.read_until(b'\n', &mut bytes).map_err(unread)?;
+        if len == 0 {
+            break;
+        }
+        let answered = match text_of(bytes) {
+            Ok(line) if line.trim_end_matches(['\r', '\n']).is_empty() => continue,
+            Ok(line) => answer(line.trim_end_matches(['\r', '\n'])),
+            Err(error) => Err(error.into()),
+        };
+        match answered {
+            Err(fault) if fault.kind() != crate::fault::Kind::Input => return Err(fault),
+            Err(fault) => {
+                if let Some(failure) = Failure::from_fault(&fault) {
+                    output::note(failure.text().trim_end());
+                }
+            }
+            Ok(()) => {}
+        }
     }
     output::note("");
     Ok(())
 }
 
 fn read_all(mut from: impl Read) -> Result<String, DataError> {
-    let path = Path::new(STDIN);
     let mut bytes = Vec::new();
-    from.read_to_end(&mut bytes)
-        .map_err(|source| DataError::io("read", path, source))?;
-    String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
-        path: path.to_path_buf(),
-        offset: error.utf8_error().valid_up_to(),
-    })
+    from.read_to_end(&mut bytes).map_err(unread)?;
+    text_of(bytes)
+}
+
+fn unread(source: std::io::Error) -> DataError {
+    DataError::io("read", Path::new(STDIN), source)
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, DataError> {
+    text::utf8(bytes, Path::new(STDIN))
 }
 
 #[cfg(test)]
@@ -117,7 +126,7 @@ mod tests {
     #[test]
     fn every_line_is_answered_and_a_bad_one_ends_nothing() {
         let mut asked = Vec::new();
-        converse(&b"one\n\ntoo long\nthree"[..], |line| {
+        converse(&b"one\n\ntoo long\r\na\xff\nthree"[..], |line| {
             asked.push(line.to_owned());
             match line {
                 "too long" => Err(InferError::EmptyPrompt.into()),

@@ -69,6 +69,21 @@ impl MethodPlan {
         Ok(methods)
     }
 
+    /// The method that `spec` names, with at most one mask under test.
+    ///
+    /// # Errors
+    /// As [`Self::methods`].
+    pub fn only(self, spec: MethodSpec, shape: &AttentionShape) -> Result<Method, AnyFault> {
+        let plan = Self {
+            asked: vec![spec],
+            ..self
+        };
+        let name = spec.to_string();
+        let mut methods = plan.methods(shape)?.into_iter();
+        let found = methods.find(|method| method.name == name);
+        Ok(found.unwrap_or_else(|| unreachable!("a plan holds what it was asked for")))
+    }
+
     fn all_streaming(&self, shape: &AttentionShape) -> Result<Method, EvalError> {
         let kind = MethodKind::AllStreaming;
         let (layers, heads) = (shape.num_layers, shape.num_kv_heads);
@@ -270,6 +285,27 @@ mod tests {
         };
         assert_eq!(code(foreign), "mask.shape");
         assert_eq!(MethodPlan::default().methods(&SHAPE).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_method_is_found_by_its_word() {
+        let words = [
+            "full",
+            "mask",
+            "all-streaming",
+            "streaming-llm",
+            "snapkv:0.5:window=2",
+            "moba",
+            "nsa",
+        ];
+        for word in words {
+            let only = MethodPlan {
+                num_random: 0,
+                ..plan(5)
+            };
+            let method = only.only(word.parse().unwrap(), &SHAPE).unwrap();
+            assert_eq!(method.name, word);
+        }
     }
 
     fn asking(words: &[&str], num_retrieval: usize) -> MethodPlan {

@@ -56,7 +56,7 @@ mod skip_words;
 pub mod saved_run;
 pub mod scoring;
 pub mod stop;
-mod streaming;
+pub mod streaming;
 pub mod suite;
 pub mod summary;
 pub mod table;

@@ -2,7 +2,7 @@
 
 use super::error::EvalError;
 use super::mask_file::{self, MaskUnderTest, Overrides};
-use super::method::{Method, MethodKind};
+use super::method::Method;
 use super::method_plan::MethodPlan;
 use super::method_spec::MethodSpec;
 use super::results::MaskIdentity;
@@ -59,22 +59,9 @@ impl Asked {
                 .map(|mask| mask.identity.name.clone())
                 .collect(),
             streaming: streaming(&self.streaming, &masks, any_streaming)?,
-            asked: vec![spec],
             ..MethodPlan::default()
         };
-        let mut methods = plan.methods(&config.shape)?;
-        let kind = match spec {
-            MethodSpec::Full => MethodKind::Full,
-            MethodSpec::Mask => MethodKind::Mask,
-            MethodSpec::AllStreaming => MethodKind::AllStreaming,
-            MethodSpec::StreamingLlm => MethodKind::StreamingLlm,
-            MethodSpec::Evicting(..) => MethodKind::Eviction,
-            MethodSpec::Skipping(_) | MethodSpec::Nsa(_) => MethodKind::Skipping,
-        };
-        methods.retain(|method| method.kind == kind);
-        let method = methods
-            .pop()
-            .unwrap_or_else(|| unreachable!("the plan holds what it was asked for"));
+        let method = plan.only(spec, &config.shape)?;
         method.check(chunk_len)?;
         method.check_model(weights.is_gated())?;
         Ok(OneMethod {

@@ -67,19 +67,18 @@ impl RunFolder {
         Ok(self.dir.log()?)
     }
 
-    /// Writes `results.json` and its page, replacing older ones at once or not at all.
+    /// Writes `results.json` and its page, replacing older ones at once or not at all; returns where the page is.
     ///
     /// # Errors
     /// [`EvalError::File`]; [`crate::footprint::critical::CriticalError`] for numbers that are not finite.
-    pub fn write(&self, results: &Results) -> Result<(), AnyFault> {
+    pub fn write(&self, results: &Results) -> Result<PathBuf, AnyFault> {
         let mut text = serde_json::to_string_pretty(results)
             .unwrap_or_else(|_| unreachable!("results have a JSON form"));
         text.push('\n');
         let path = self.dir.path().join(results::FILE_NAME);
         durable::replace(&path, text.as_bytes()).map_err(EvalError::file("write", &path))?;
         let html = page(results, &Study::of(results, KEEP)?);
-        write_report(self.dir.path(), &html)?;
-        Ok(())
+        Ok(write_report(self.dir.path(), &html)?)
     }
 }
 

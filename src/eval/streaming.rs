@@ -13,7 +13,7 @@ use crate::span::{Span, StreamingRule};
 /// # Errors
 /// [`EvalError::Missing`] if something was asked where `any_streaming` says that no head streams, [`EvalError::Streaming`] for
 /// masks that stream differently, [`crate::span::SpanError`] for an impossible span.
-pub(super) fn streaming(
+pub fn streaming(
     asked: &StreamingSettings,
     masks: &[MaskUnderTest],
     any_streaming: bool,

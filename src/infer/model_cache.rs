@@ -143,13 +143,9 @@ impl ModelCache {
 
 impl KvCache for ModelCache {
     fn see_input(&mut self, layer: usize, h_tc: &Tensor) {
-        for group in self
-            .layers
-            .iter_mut()
-            .skip(layer)
-            .take(1)
-            .flat_map(|of| &mut of.groups)
-        {
+        // A layer that is not there is what `attend` complains of.
+        let layer = self.layers.get_mut(layer);
+        for group in layer.into_iter().flat_map(|of| &mut of.groups) {
             group.cache.see_input(h_tc);
         }
     }

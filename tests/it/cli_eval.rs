@@ -217,6 +217,10 @@ fn a_mask_is_compared_with_full_attention_random_masks_and_none() {
     assert_eq!(code, Some(0), "{stderr}");
     let printed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(printed, desk.json("run/results.json"));
+    let told = stderr.lines().last().unwrap();
+    let page = told.rsplit(' ').next().unwrap();
+    let page = std::fs::read_to_string(desk.path(page)).unwrap();
+    assert!(page.contains("</html>"), "{told}");
     assert_eq!(printed["schema"], "prulong.results/1");
     let provenance = &printed["provenance"];
     let part = &printed["parts"][0];

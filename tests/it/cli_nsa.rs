@@ -104,7 +104,7 @@ fn a_model_that_carries_gates_runs_as_it_was_trained_and_keeps_everything() {
 }
 
 #[test]
-fn models_without_all_gates_are_refused_and_so_is_training_with_them() {
+fn models_without_all_gates_are_refused_and_so_are_gates_where_nobody_reads_them() {
     let desk = Desk::new();
     gated(&desk, "gated", 2);
     gated(&desk, "half", 1);

@@ -219,9 +219,24 @@ impl Source for Text {
 /// Reads a file as UTF-8.
 ///
 /// # Errors
-/// [`DataError::Io`] or [`DataError::Utf8`].
+/// [`DataError::SourceMissing`], [`DataError::Io`] or [`DataError::Utf8`].
 pub fn read_utf8(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::io("read", path, source))?;
+    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => DataError::SourceMissing {
+            what: "file",
+            path: path.to_path_buf(),
+            remedy: "check the path".to_owned(),
+        },
+        _ => DataError::io("read", path, source),
+    })?;
+    utf8(bytes, path)
+}
+
+/// The bytes of `path` as text.
+///
+/// # Errors
+/// [`DataError::Utf8`].
+pub fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
     String::from_utf8(bytes).map_err(|error| DataError::Utf8 {
         path: path.to_path_buf(),
         offset: error.utf8_error().valid_up_to(),

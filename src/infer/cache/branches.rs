@@ -13,7 +13,7 @@ use super::growing::Growing;
 use super::pattern::{Call, Part};
 use super::ranking::top_marks;
 use super::{HeadCache, RowSpec};
-use crate::attention::wide;
+use crate::attention::{scale, wide};
 use crate::infer::error::InferError;
 use crate::infer::int::{to_i64, to_u64, to_usize};
 use crate::span::Span;
@@ -151,8 +151,7 @@ impl BranchCache {
         let q_ktgd = q_tkgd.to_kind(kind).permute([1, 0, 2, 3]);
         let [_, _, group_size, _] = dims(&q_ktgd);
         let q_kmd = q_ktgd.reshape([num_kv_heads, num_queries * group_size, head_dim]);
-        let scale = 1.0 / f64::from(u32::try_from(head_dim).unwrap_or(1)).sqrt();
-        let scores = q_kmd.matmul(&k_nkd.to_kind(kind).permute([1, 2, 0])) * scale;
+        let scores = q_kmd.matmul(&k_nkd.to_kind(kind).permute([1, 2, 0])) * scale(head_dim);
         let scores_ktgn = scores.view([num_kv_heads, num_queries, group_size, num_means]);
         let ends_tn = self.complete(&queries, num_means, &scores_ktgn);
         let hidden_tgn = ends_tn.logical_not().unsqueeze(1);
@@ -163,7 +162,8 @@ impl BranchCache {
         let out_kmd = weights_kmn.matmul(&v_nkd.to_kind(kind).permute([1, 0, 2]));
         let out_ktgd = out_kmd.view([num_kv_heads, num_queries, group_size, head_dim]);
         let importance_ktn = weights_ktgn.sum_dim_intlist([2_i64].as_slice(), false, kind);
-        let seen = to_usize(ends_tn.sum(Kind::Int64).int64_value(&[]));
+        let block_len = self.branches.block_len;
+        let seen: usize = queries.clone().map(|query| (query + 1) / block_len).sum();
         Coarse {
             out: out_ktgd.permute([1, 0, 2, 3]).flatten(1, 2),
             chosen: self.choose(&importance_ktn, &queries),
