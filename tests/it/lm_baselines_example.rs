@@ -84,6 +84,6 @@ fn bad_input_ends_with_two() {
     assert_eq!(code(&binary, &[]), 2);
     assert_eq!(code(&text, &["--order", "99"]), 2);
     assert_eq!(code(&text, &["--order", "0"]), 2);
-    assert_eq!(code(&root.path().join("none"), &[]), 4);
+    assert_eq!(code(&root.path().join("none"), &[]), 2);
     assert_eq!(code(&text, &["--json"]), 0);
 }
