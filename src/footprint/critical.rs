@@ -115,8 +115,18 @@ impl Crossing {
         }
     }
 
-    /// Orders crossings of resampled curves: below all that was tried, between, above all.
-    pub fn order(&self, other: &Self) -> Ordering {
+    /// The least and the most that the critical footprint can be: 0 and infinity where no point tried bounds it.
+    pub fn bounds(self) -> (f64, f64) {
+        match self {
+            Self::At(value) => (value, value),
+            Self::Below(value) => (0.0, value),
+            Self::Above(value) => (value, f64::INFINITY),
+        }
+    }
+
+    /// Orders crossings of resamples of one curve: below all that was tried, between, above all. Curves of other points are
+    /// compared by their [`Self::bounds`].
+    pub(super) fn order(&self, other: &Self) -> Ordering {
         let class = |of: &Self| match of {
             Self::Below(_) => 0,
             Self::At(_) => 1,
@@ -265,6 +275,12 @@ mod tests {
         crossings.sort_by(Crossing::order);
         let texts = crossings.map(|crossing| crossing.to_string());
         assert_eq!(texts, ["<34.0", "50.0", "61.2", ">93.0"]);
+        let bounds = crossings.map(Crossing::bounds);
+        let infinity = f64::INFINITY;
+        assert_eq!(
+            bounds,
+            [(0.0, 0.34), (0.5, 0.5), (0.612, 0.612), (0.93, infinity)]
+        );
         let json = serde_json::to_value(Crossing::Below(0.5)).unwrap();
         assert_eq!(
             json,

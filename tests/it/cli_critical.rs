@@ -173,6 +173,32 @@ fn masks_of_several_sizes_are_one_curve_that_ends_with_all_streaming() {
 }
 
 #[test]
+fn the_best_baseline_is_the_one_that_is_sure_of_the_least() {
+    let asked = Asked {
+        masks: &[2],
+        words: &["snapkv:0.2", "knorm:0.6", "knorm:0.8"],
+        ..RECALL
+    };
+    let answer = |place: &Place<'_>| match place.method {
+        "snapkv:0.2" => (0.8, 1.0),
+        "knorm:0.6" => (0.4, 1.0),
+        "knorm:0.8" => (0.2, 0.8),
+        "mask-1" => (0.25, 1.0),
+        _ => (1.0, 1.0),
+    };
+    let (study, _) = study(&asked.results(&answer), &[]);
+    let curves = study["panels"][0]["curves"].as_array().unwrap();
+    let found = |family: &str| {
+        let curve = curves.iter().find(|curve| curve["family"] == family);
+        &curve.unwrap()["critical"]["found"]["last_crossing"]
+    };
+    assert_eq!(found("snapkv")["kind"], "below");
+    assert_eq!(found("knorm")["kind"], "at");
+    let baseline = &curves[0]["critical"]["baseline"];
+    assert_eq!(baseline["family"], "knorm", "0.3 is surely below 0.8");
+}
+
+#[test]
 fn items_that_a_method_failed_are_left_out_of_all() {
     let asked = Asked {
         words: &["knorm:0.2", "knorm:0.6"],

@@ -133,7 +133,7 @@ impl Study {
             full: mean,
             threshold: self.keep * mean.mean,
             has_room,
-            curves: curves(&items, &families, &full_scores, self.keep)?,
+            curves: curves(&items, &families, (&full_scores, mean.mean), self.keep)?,
             savers: savers(&items, &methods, mean.mean),
         };
         self.panels.push(panel);
@@ -155,13 +155,13 @@ fn split(methods: &[MethodResult], length: usize) -> (Vec<&MethodResult>, Vec<&M
     })
 }
 
+/// The curves of `families` beside full attention's scores and their mean.
 fn curves(
     items: &Items<'_>,
     families: &[Family<'_>],
-    full_scores: &[f64],
+    (full_scores, full): (&[f64], f64),
     keep: f64,
 ) -> Result<Vec<Curve>, CriticalError> {
-    let full = items.mean(full_scores).mean;
     let estimate = |family: &Family<'_>| {
         let series = items.all_series(family);
         items.draws.estimate(full_scores, &series, keep)
@@ -188,7 +188,8 @@ fn curves(
     Ok(families.iter().zip(&estimates).map(curve).collect())
 }
 
-/// The family with the smallest critical footprint among those that are no mask under test.
+/// The family that is sure of the smallest critical footprint among those that are no mask under test: of several whose most is
+/// the same, the one whose least is smaller.
 fn best_baseline<'a, 'b>(
     families: &'a [Family<'b>],
     estimates: &'a [Estimate],
@@ -196,7 +197,14 @@ fn best_baseline<'a, 'b>(
     let baselines = families.iter().zip(estimates);
     baselines
         .filter(|(family, _)| family.kind != MethodKind::Mask)
-        .min_by(|(_, a), (_, b)| a.found.last_crossing.order(&b.found.last_crossing))
+        .min_by(|(_, a), (_, b)| {
+            let ((a_least, a_most), (b_least, b_most)) = (bounds(a), bounds(b));
+            a_most.total_cmp(&b_most).then(a_least.total_cmp(&b_least))
+        })
+}
+
+fn bounds(estimate: &Estimate) -> (f64, f64) {
+    estimate.found.last_crossing.bounds()
 }
 
 fn savers(items: &Items<'_>, methods: &[&MethodResult], full: f64) -> Vec<Point> {
