@@ -119,10 +119,11 @@ impl Holdings {
         self.mixture(workload).bill(workload)
     }
 
-    /// What every query pays for, on average over the model's kv heads; at most `most` points.
+    /// What every query pays for, on average over the model's kv heads; at most `most` points, between which lines with the same
+    /// sum over all queries run, and through every corner where that many suffice.
     ///
     /// Where heads choose for themselves, it is the least it can be. The queries of a patch are not among them.
-    pub fn rent(&self, workload: &Workload, most: u64) -> Vec<Corner> {
+    pub fn rent(&self, workload: &Workload, most: usize) -> Vec<Corner> {
         let mixture = self.mixture(workload);
         let heads = mixture.layers.iter().flatten();
         let heads: Vec<(f64, &HeadTally)> = heads

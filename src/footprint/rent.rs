@@ -4,6 +4,7 @@
 use super::predict::real;
 use super::tally::HeadTally;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Queries of one kv head that pay for one more entry each, or all for the same, up to the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +41,9 @@ pub fn at(steps: &[Step], query: u64) -> u64 {
     step.map_or(0, |step| step.held + step.growth * (query - step.start))
 }
 
-/// Every corner of the mean over `heads` (weight and account) in `total_len` queries; where there are more than `most`, that
-/// many evenly spaced points of it.
-pub(super) fn corners(heads: &[(f64, &HeadTally)], total_len: u64, most: u64) -> Vec<Corner> {
-    let Some(last) = total_len.checked_sub(1) else {
-        return Vec::new();
-    };
-    let starts = heads.iter().flat_map(|(_, tally)| &tally.steps);
-    let around = starts.flat_map(|step| [step.start.saturating_sub(1), step.start]);
-    let mut queries: BTreeSet<u64> = around.filter(|query| *query <= last).collect();
-    queries.extend([0, last]);
-    let spaces = most.saturating_sub(1).max(1);
-    if queries.len() as u64 > most {
-        queries = (0..=spaces).map(|place| place * last / spaces).collect();
-    }
+/// Every corner of the mean over `heads` (weight and account) in `total_len` queries; where there are more than `most`, the ends
+/// of fewer straight stretches, each over several whole steps and with the same sum over its queries.
+pub(super) fn corners(heads: &[(f64, &HeadTally)], total_len: u64, most: usize) -> Vec<Corner> {
     let weight: f64 = heads.iter().map(|(weight, _)| weight).sum();
     let held = |query| {
         let sums = heads
@@ -61,9 +51,44 @@ pub(super) fn corners(heads: &[(f64, &HeadTally)], total_len: u64, most: u64) ->
             .map(|(w, tally)| w * real(at(&tally.steps, query)));
         sums.sum::<f64>() / weight
     };
-    let corner = |query| Corner {
-        query,
-        held: held(query),
+    let steps = ranges(heads, total_len);
+    let each = if 2 * steps.len() <= most {
+        1
+    } else {
+        steps.len().div_ceil((most / 2).max(1))
     };
-    queries.into_iter().map(corner).collect()
+    let stretches = steps.chunks(each);
+    stretches.flat_map(|steps| stretch(steps, held)).collect()
+}
+
+/// Queries between which no account of `heads` takes a step.
+fn ranges(heads: &[(f64, &HeadTally)], total_len: u64) -> Vec<Range<u64>> {
+    let starts = heads.iter().flat_map(|(_, tally)| &tally.steps);
+    let starts = starts.map(|step| step.start);
+    let mut starts: BTreeSet<u64> = starts.filter(|start| *start < total_len).collect();
+    starts.extend((total_len > 0).then_some(0));
+    let ends = starts.iter().skip(1).chain([&total_len]);
+    starts.iter().zip(ends).map(|(a, b)| *a..*b).collect()
+}
+
+/// The ends of one straight line over `steps`, which rises as far as `held` does and has its mean; a single end for one query.
+fn stretch(steps: &[Range<u64>], held: impl Fn(u64) -> f64) -> Vec<Corner> {
+    let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
+        return Vec::new();
+    };
+    let sum = |step: &Range<u64>| {
+        let ends = held(step.start) + held(step.end - 1);
+        0.5 * ends * real(step.end - step.start)
+    };
+    let (start, end) = (first.start, last.end - 1);
+    let mean = steps.iter().map(sum).sum::<f64>() / real(end + 1 - start);
+    // Nothing is held less than not at all.
+    let half_rise = (0.5 * (held(end) - held(start))).max(-mean).min(mean);
+    let corner = |query, held| Corner { query, held };
+    let mut ends = vec![
+        corner(start, mean - half_rise),
+        corner(end, mean + half_rise),
+    ];
+    ends.dedup_by_key(|corner| corner.query);
+    ends
 }

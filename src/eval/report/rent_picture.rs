@@ -17,8 +17,8 @@ use crate::footprint::workload::{Convention, Workload};
 
 /// Width and height of a plot.
 const PLOT: (f64, f64) = (266.0, 150.0);
-/// Most corners of a line: with more, teeth are no longer seen.
-const MOST_CORNERS: u64 = 240;
+/// Most corners of a line: with more, teeth are no longer seen, and neighbouring ones are drawn as one of the same area.
+const MOST_CORNERS: usize = 240;
 /// Room between the names of two lines.
 const NAME_GAP: f64 = 11.0;
 

@@ -500,7 +500,8 @@ fn heads_that_choose_for_themselves_hold_between_agreement_and_none() {
 
 #[test]
 fn the_rent_of_all_queries_is_the_footprint() {
-    let workload = Workload::new(700, 12, 200, Convention::Counted).unwrap();
+    let few_chunks = Workload::new(700, 12, 200, Convention::Counted).unwrap();
+    let many_chunks = Workload::new(7000, 120, 20, Convention::Counted).unwrap();
     let span = Span::new(4, 30, 1).unwrap();
     let streaming = |rule| Holdings::Heads {
         streaming: StreamingHeads::Counted {
@@ -520,19 +521,26 @@ fn the_rent_of_all_queries_is_the_footprint() {
         ranked(LayerBudget::Pyramid),
         Holdings::Locret(Locret::published(TokenSparsity::new(0.7).unwrap())),
     ] {
-        let all = holdings.rent(&workload, 10_000);
-        let area: f64 = (0..workload.total_len())
-            .map(|query| between(&all, query))
-            .sum();
-        let share = area / real(workload.num_full_pairs());
-        near(
-            share,
-            holdings.predict(&workload).kv_footprint,
-            &format!("{holdings:?}"),
-        );
-        let few = holdings.rent(&workload, 3);
-        assert_eq!(few.first(), all.first());
-        assert_eq!((few.len(), few.last()), (3, all.last()));
+        for (workload, most) in [
+            (few_chunks, 10_000),
+            (few_chunks, 3),
+            (many_chunks, 10_000),
+            (many_chunks, 240),
+            (many_chunks, 61),
+            (many_chunks, 2),
+        ] {
+            let corners = holdings.rent(&workload, most);
+            let what = format!("{holdings:?} in {} of {most} corners", corners.len());
+            assert!(corners.len() <= most, "{what}");
+            assert!(corners.iter().all(|corner| corner.held >= 0.0), "{what}");
+            assert_eq!(corners.first().map(|corner| corner.query), Some(0));
+            let last = corners.last().map(|corner| corner.query + 1);
+            assert_eq!(last, Some(workload.total_len()), "{what}");
+            let queries = 0..workload.total_len();
+            let area: f64 = queries.map(|query| between(&corners, query)).sum();
+            let share = area / real(workload.num_full_pairs());
+            near(share, holdings.predict(&workload).kv_footprint, &what);
+        }
     }
 }
 
