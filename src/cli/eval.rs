@@ -53,7 +53,8 @@ pub struct Args {
     fail_fast: bool,
 
     /// Run the first N items of each task, length and seed only; those of every depth come before a second one of any. They are
-    /// the same items as without a limit: in a run folder they are finished when the others follow.
+    /// the same items as without a limit: in a run folder they are finished when the others follow. The results are of these items
+    /// alone, though the folder may hold answers to others.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
 

@@ -63,7 +63,8 @@ pub(super) fn run(
     let haystack = first.as_ref().and_then(|(_, haystack)| haystack.clone());
     let items = first.iter().flat_map(|(questions, _)| questions);
     let lens: Vec<usize> = items.flat_map(Questions::lengths).collect();
-    let provenance = provenance(loaded, &machine, haystack);
+    let mut provenance = provenance(loaded, &machine, haystack);
+    provenance.grid.limit = conduct.limit;
     let facts = facts(&provenance, &subjects);
     let opened = conduct
         .run_dir
@@ -147,7 +148,7 @@ fn console(
 
 impl Run<'_> {
     fn begin(&mut self, provenance: &Provenance) {
-        let (version, command) = (&provenance.version, provenance.command.join(" "));
+        let (version, command) = (&provenance.version, provenance.command_line());
         self.console.log(&format!("prulong {version}: {command}"));
         let machine = &provenance.machine;
         self.console.log(&format!(

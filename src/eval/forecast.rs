@@ -206,10 +206,11 @@ impl Evaluation<'_> {
         for item in items {
             let workload = self.workload(item, item.max_new_tokens)?;
             let most = holdings.at_most(&workload);
-            let total_len = item.prompt.len() + item.max_new_tokens - 1;
             bounds.least.push(holdings.predict(&workload));
             bounds.most.push(most);
-            bounds.peak_entries = bounds.peak_entries.max(most.kv_peak * real(total_len));
+            bounds.peak_entries = bounds
+                .peak_entries
+                .max(most.kv_peak * real(workload.total_len()));
         }
         Ok(bounds)
     }
@@ -253,6 +254,6 @@ impl Bounds {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "lengths stay below 2^52")]
-fn real(len: usize) -> f64 {
+fn real(len: u64) -> f64 {
     len as f64
 }

@@ -73,13 +73,12 @@ pub struct Filling {
 impl Item {
     /// The item of a generated task at `place`.
     pub fn generated(place: &Place, filling: Filling) -> Self {
-        let (length, depth, index) = (place.length, place.depth_index, place.index);
         Self {
-            id: format!("{length}-{depth}-{index}-s{}", place.seed),
+            id: place.id(),
             meta: Meta {
-                length,
-                depth_index: depth,
-                index,
+                length: place.length,
+                depth_index: place.depth_index,
+                index: place.index,
                 seed: place.seed,
                 depth: filling.depth,
                 needle_distance: filling.needle_distance,

@@ -166,6 +166,21 @@ impl ItemResult {
             id: self.id.clone(),
         }
     }
+
+    /// KV footprint, counted from the caches; 0 where there is no answer.
+    pub fn kv_footprint(&self) -> f64 {
+        self.kv.map_or(0.0, |kv| kv.counted.kv_footprint)
+    }
+
+    /// KV peak, counted from the caches; 0 where there is no answer.
+    pub fn kv_peak(&self) -> f64 {
+        self.kv.map_or(0.0, |kv| kv.counted.kv_peak)
+    }
+
+    /// Wall time of prompt pass and decoding, in milliseconds.
+    pub fn total_ms(&self) -> f64 {
+        self.timing.prefill_ms + self.timing.decode_ms
+    }
 }
 
 impl From<&AnyFault> for ItemError {

@@ -71,10 +71,15 @@ impl Plan {
         task: &dyn Task,
         material: &Material<'_>,
     ) -> Result<Vec<Item>, EvalError> {
-        let is_first = |place: &&Place| place.index * self.num_depths + place.depth_index < limit;
-        let places = self.places();
-        let first = places.iter().filter(is_first);
-        first.map(|place| task.item(material, place)).collect()
+        let first = self.first_places(limit);
+        let items = first.iter().map(|place| task.item(material, place));
+        items.collect()
+    }
+
+    /// The places of [`Self::first_items`].
+    pub fn first_places(&self, limit: usize) -> Vec<Place> {
+        let is_first = |place: &Place| place.index * self.num_depths + place.depth_index < limit;
+        self.places().into_iter().filter(is_first).collect()
     }
 
     /// The depths of the grid, each in (0, 1).
@@ -107,6 +112,12 @@ impl Plan {
 }
 
 impl Place {
+    /// The name of its item within a task.
+    pub fn id(&self) -> String {
+        let (length, depth, index) = (self.length, self.depth_index, self.index);
+        format!("{length}-{depth}-{index}-s{}", self.seed)
+    }
+
     /// Opens the stream of this place for `purpose`, a task's name or a part of it.
     pub fn stream(&self, purpose: &str) -> ChaCha8Rng {
         let at = [self.length, self.depth_index, self.index].map(|at| at as u64);

@@ -72,6 +72,7 @@ impl Request {
             lengths: self.file.lengths.clone(),
             depths: depths.unwrap_or_default(),
             items_per_cell: self.file.items_per_cell,
+            limit: None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::haystack::HaystackIdentity;
 use super::item_result::{ItemError, ItemResult};
 use super::method::{Keeps, MethodKind, Streaming};
 use super::metric::registry::Metric;
+use super::plan::Plan;
 use super::scoring::Scoring;
 use super::summary::Summary;
 use super::task::{Card, Category};
@@ -16,6 +17,7 @@ use crate::infer::policy::evicting::{EvictionMethod, Selection};
 use crate::infer::policy::snapkv::Smoothing;
 use crate::shape::AttentionShape;
 use crate::span::StreamingRule;
+use std::collections::BTreeSet;
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "prulong.results/1";
@@ -68,6 +70,9 @@ pub struct Grid {
     pub depths: Vec<f64>,
     /// Items per seed, length and depth.
     pub items_per_cell: usize,
+    /// Items of each task, length and seed that were run, where a limit was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 /// One model with one chunk length.
@@ -253,6 +258,25 @@ impl EvictionIdentity {
     }
 }
 
+impl Provenance {
+    /// The command as a shell takes it.
+    pub fn command_line(&self) -> String {
+        shell_line(&self.command)
+    }
+}
+
+fn shell_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    let quoted = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 impl From<&Card> for TaskInfo {
     fn from(card: &Card) -> Self {
         Self {
@@ -296,6 +320,21 @@ impl Grid {
     pub fn num_items(&self) -> usize {
         self.seeds.len() * self.lengths.len() * self.depths.len() * self.items_per_cell
     }
+
+    /// Names of the items that were run, the same in every task.
+    pub fn ids(&self) -> BTreeSet<String> {
+        let plan = |seed: &u64| Plan {
+            seed: *seed,
+            lengths: self.lengths.clone(),
+            num_depths: self.depths.len(),
+            items_per_cell: self.items_per_cell,
+        };
+        let places = self.seeds.iter().flat_map(|seed| {
+            let limit = self.limit.unwrap_or(usize::MAX);
+            plan(seed).first_places(limit)
+        });
+        places.map(|place| place.id()).collect()
+    }
 }
 
 impl Failure {
@@ -332,5 +371,38 @@ impl TaskResult {
             let here = cell.length == length && cell.depth_index == depth_index;
             here && cell.min_needle_distance < window_len
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_given_to_a_shell() {
+        let words = ["prulong", "eval", "it's", "", "a=b,c"].map(str::to_owned);
+        assert_eq!(shell_line(&words), "prulong eval 'it'\\''s' '' a=b,c");
+    }
+
+    #[test]
+    fn a_limit_names_items_of_every_depth_before_a_second_one_of_any() {
+        let grid = |limit| Grid {
+            seeds: vec![1, 2],
+            lengths: vec![64],
+            depths: vec![0.25, 0.75],
+            items_per_cell: 2,
+            limit,
+        };
+        assert_eq!(grid(None).ids().len(), grid(None).num_items());
+        let ids: Vec<String> = grid(Some(3)).ids().into_iter().collect();
+        let expected = [
+            "64-0-0-s1",
+            "64-0-0-s2",
+            "64-0-1-s1",
+            "64-0-1-s2",
+            "64-1-0-s1",
+            "64-1-0-s2",
+        ];
+        assert_eq!(ids, expected);
     }
 }

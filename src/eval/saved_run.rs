@@ -5,22 +5,27 @@
 use super::error::EvalError;
 use super::item_result::ItemResult;
 use super::ledger;
-use super::results::{self, Results, SCHEMA};
-use std::collections::BTreeMap;
+use super::results::{self, Results, SCHEMA, TaskInfo};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 /// What the answers of one method have in common: model, chunk length, task and method.
 type Series = (String, usize, String, String);
 
-/// Reads `folder` as the evaluation left it, every answer with its method.
+/// An answer and its line, counted from 1.
+type Line = (usize, ItemResult);
+
+/// Reads `folder` as the last finished command left it, every answer with its method. Answers to items that this command did not
+/// ask, such as those beyond its `--limit`, are left out.
 ///
 /// # Errors
 /// [`EvalError::Unfinished`] for a folder without results or with other answers than they count, [`EvalError::BadResults`] and
 /// [`EvalError::Line`] for files that are not what they should be, [`EvalError::File`] for those that cannot be read.
 pub fn read(folder: &Path) -> Result<Results, EvalError> {
     let mut results = read_results(folder)?;
-    let mut series = read_answers(folder)?;
+    let ids = results.provenance.grid.ids();
+    let mut series = read_answers(folder, &ids)?;
     for part in &mut results.parts {
         for task in &mut part.tasks {
             for method in &mut task.methods {
@@ -30,7 +35,8 @@ pub fn read(folder: &Path) -> Result<Results, EvalError> {
                     task.task.name.clone(),
                     method.name.clone(),
                 );
-                method.items = series.remove(&key).unwrap_or_default();
+                let lines = series.remove(&key).unwrap_or_default();
+                method.items = checked(folder, &task.task, lines)?;
                 let counted = method.summary.num_items + method.summary.num_failed;
                 let found = method.items.len();
                 if found != counted {
@@ -81,8 +87,11 @@ fn read_results(folder: &Path) -> Result<Results, EvalError> {
     Ok(results)
 }
 
-/// Every answer by what it belongs to, in the order of the lines.
-fn read_answers(folder: &Path) -> Result<BTreeMap<Series, Vec<ItemResult>>, EvalError> {
+/// Every answer to the items `ids` by what it belongs to, in the order of the lines.
+fn read_answers(
+    folder: &Path,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<Series, Vec<Line>>, EvalError> {
     let path = folder.join(ledger::FILE_NAME);
     let answers = ledger::read(&path).map_err(|error| match error {
         EvalError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -90,24 +99,44 @@ fn read_answers(folder: &Path) -> Result<BTreeMap<Series, Vec<ItemResult>>, Eval
         }
         other => other,
     })?;
-    let mut series: BTreeMap<Series, Vec<ItemResult>> = BTreeMap::new();
-    for (line, answer) in (1..).zip(answers) {
-        if answer.error.is_none() && answer.kv.is_none() {
-            return Err(EvalError::Line {
-                path,
-                line,
-                reason: "it has an answer and no `kv`".to_owned(),
-            });
-        }
+    let mut series: BTreeMap<Series, Vec<Line>> = BTreeMap::new();
+    let lines = (1..).zip(answers);
+    for (line, answer) in lines.filter(|(_, answer)| ids.contains(&answer.id)) {
         let key = (
             answer.model.clone(),
             answer.chunk_len,
             answer.task.clone(),
             answer.method.clone(),
         );
-        series.entry(key).or_default().push(answer);
+        series.entry(key).or_default().push((line, answer));
     }
     Ok(series)
+}
+
+/// The answers of `lines`, each with everything that results are made of.
+fn checked(folder: &Path, task: &TaskInfo, lines: Vec<Line>) -> Result<Vec<ItemResult>, EvalError> {
+    let check = |(line, answer): Line| match missing(task, &answer) {
+        None => Ok(answer),
+        Some(missing) => Err(EvalError::Line {
+            path: folder.join(ledger::FILE_NAME),
+            line,
+            reason: format!("it has an answer and no {missing}"),
+        }),
+    };
+    lines.into_iter().map(check).collect()
+}
+
+/// What an answer to `task` lacks.
+fn missing(task: &TaskInfo, answer: &ItemResult) -> Option<String> {
+    if answer.error.is_some() {
+        return None;
+    }
+    if answer.kv.is_none() {
+        return Some("`kv`".to_owned());
+    }
+    let mut metrics = task.metrics();
+    let metric = metrics.find(|metric| !answer.scores.contains_key(metric))?;
+    Some(format!("score by `{}`", metric.name()))
 }
 
 fn unfinished(folder: &Path, reason: String) -> EvalError {

@@ -240,6 +240,14 @@ fn folders_that_cannot_be_read_back_end_with_2_and_the_place() {
     refused("counts 20 items of `full` on `recall`, `predictions.jsonl` holds 19");
     std::fs::write(&path, whole.replacen("\"kv\":{", "\"kw\":{", 1)).unwrap();
     refused("predictions.jsonl:1: not a prediction: ");
+    std::fs::write(
+        &path,
+        whole.replacen("\"exact_tokens\":{", "\"accuracy\":{", 1),
+    )
+    .unwrap();
+    refused(
+        "predictions.jsonl:1: not a prediction: it has an answer and no score by `exact_tokens`",
+    );
     std::fs::remove_file(&path).unwrap();
     refused("it has no `predictions.jsonl`");
     write(place.path(), &results);

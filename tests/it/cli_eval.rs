@@ -192,11 +192,16 @@ impl Desk {
     }
 
     pub(crate) fn eval_over(&self, extra: &[&str]) -> (Option<i32>, String, String) {
+        let asked = ["eval", "--model", "model", "--depths", "2", "--items", "1"];
+        let machine = ["--device", "cpu", "--threads", "1"];
+        self.run(&[&asked[..], &machine, extra].concat())
+    }
+
+    /// Any command of the program in the desk's folder.
+    pub(crate) fn run(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let output = cargo_bin_cmd!("prulong")
             .current_dir(self.folder.path())
-            .args(["eval", "--model", "model", "--depths", "2", "--items", "1"])
-            .args(["--device", "cpu", "--threads", "1"])
-            .args(extra)
+            .args(words)
             .output()
             .unwrap();
         (

@@ -169,7 +169,9 @@ fn a_limit_runs_the_first_items_and_the_rest_follows_later() {
         (&2.into(), &4.into())
     );
     run("part", &[]);
-    run("whole", &["--limit", "9"]);
+    run("a whole", &["--limit", "9"]);
+    let log = std::fs::read_to_string(desk.path("a whole/log.txt")).unwrap();
+    assert!(log.contains("--run-dir 'a whole' --limit 9"), "{log}");
     let timeless = |dir: &str| {
         let mut lines = desk.predictions(dir);
         for line in &mut lines {
@@ -177,7 +179,7 @@ fn a_limit_runs_the_first_items_and_the_rest_follows_later() {
         }
         lines
     };
-    let (part, whole) = (timeless("part"), timeless("whole"));
+    let (part, whole) = (timeless("part"), timeless("a whole"));
     assert_eq!(part, whole);
     let kept = |line: &Value| first.iter().any(|of| of["timing"] == line["timing"]);
     assert_eq!(
@@ -187,6 +189,20 @@ fn a_limit_runs_the_first_items_and_the_rest_follows_later() {
             .count(),
         first.len()
     );
+    // The last command asked for less than the folder holds: its results are made of its own answers.
+    run("part", &["--limit", "1"]);
+    assert_eq!(desk.predictions("part").len(), whole.len());
+    let read = |words: &[&str]| {
+        let (code, stdout, stderr) = desk.run(words);
+        assert_eq!(code, Some(0), "{words:?}: {stderr}");
+        stdout
+    };
+    let study: Value = serde_json::from_str(&read(&["critical", "part", "--json"])).unwrap();
+    let panels = study["panels"].as_array().unwrap();
+    assert!(panels.iter().all(|panel| panel["num_items"] == 1));
+    assert_eq!(panels.len(), 2 * 2 * 2);
+    read(&["report", "part"]);
+    read(&["export-results", "part", "--to", "helmet", "-o", "out"]);
     let left = forecast(&desk, &["--limit", "1"])["total"].clone();
     assert_eq!(left["num_items"], 2 * 2 * 3 * 2);
 }

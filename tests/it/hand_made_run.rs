@@ -2,13 +2,15 @@
 
 use prulong::eval::categories::categories;
 use prulong::eval::gold::Gold;
-use prulong::eval::item_result::{self, Finish, ItemResult, KvCounts, Timing, TokenCounts};
+use prulong::eval::item_result::{
+    self, Finish, ItemError, ItemResult, KvCounts, Timing, TokenCounts,
+};
 use prulong::eval::method::{Method, Streaming};
 use prulong::eval::method_plan::MethodPlan;
-use prulong::eval::plan::Plan;
+use prulong::eval::plan::{self, Plan};
 use prulong::eval::results::{
-    EvictionIdentity, Grid, MachineIdentity, MaskIdentity, MethodResult, ModelIdentity, Part,
-    Provenance, Results, SCHEMA, StreamingIdentity, TaskInfo, TaskResult,
+    EvictionIdentity, Failure, Grid, MachineIdentity, MaskIdentity, MethodResult, ModelIdentity,
+    Part, Provenance, Results, SCHEMA, StreamingIdentity, TaskInfo, TaskResult,
 };
 use prulong::eval::scoring::Pair;
 use prulong::eval::summary::summarise;
@@ -149,7 +151,15 @@ impl Asked<'_> {
                     length,
                     index,
                 };
-                items.push(item(&place, task, (depth_index, *depth), answer(&place)));
+                let of_cell = usize::try_from(index).unwrap() % self.items_per_cell;
+                let at = plan::Place {
+                    seed: 7,
+                    length,
+                    depth_index,
+                    depth: *depth,
+                    index: of_cell,
+                };
+                items.push(item(&place, task, &at, answer(&place)));
             }
         }
         let row = |layer: usize, mask: &HeadMask| {
@@ -183,6 +193,7 @@ impl Asked<'_> {
                 lengths: self.lengths.to_vec(),
                 depths: self.depths(),
                 items_per_cell: self.items_per_cell,
+                limit: None,
             },
             haystack: None,
             machine: MachineIdentity {
@@ -199,7 +210,7 @@ impl Asked<'_> {
 fn item(
     place: &Place<'_>,
     task: &TaskInfo,
-    (depth_index, depth): (usize, f64),
+    at: &plan::Place,
     (kv_footprint, score): (f64, f64),
 ) -> ItemResult {
     let counted = Prediction {
@@ -212,10 +223,10 @@ fn item(
         chunk_len: 64,
         task: place.task.to_owned(),
         method: place.method.to_owned(),
-        id: format!("{}-{}", place.length, place.index),
+        id: at.id(),
         length_target: place.length,
-        depth_index,
-        depth,
+        depth_index: at.depth_index,
+        depth: at.depth,
         needle_distance: 100,
         num_units: None,
         seed: 7,
@@ -257,6 +268,55 @@ fn item(
             decode_ms: 8.0,
         },
     }
+}
+
+/// Takes the answers of `method` away where `failed` says so, as if each had ended with `message`.
+pub(crate) fn fail(
+    method: &mut MethodResult,
+    failed: impl Fn(&ItemResult) -> bool,
+    message: &str,
+) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for item in method.items.iter_mut().filter(|item| failed(item)) {
+        item.error = Some(ItemError {
+            code: "gpu.oom".to_owned(),
+            message: message.to_owned(),
+        });
+        item.scores.clear();
+        item.kv = None;
+        failures.extend(Failure::of(item));
+    }
+    method.summary = summarise(&method.items, method.items.len());
+    failures
+}
+
+/// What no page may take for its own.
+pub(crate) const MARKUP: &str = " <b>&";
+
+/// The same results with markup at the end of every name; `SnapKV`'s stay, as what they held is read from them.
+pub(crate) fn with_markup(mut results: Results) -> Results {
+    let mark = |name: &mut String| name.push_str(MARKUP);
+    for part in &mut results.parts {
+        mark(&mut part.model.name);
+        for mask in &mut part.masks {
+            mark(&mut mask.name);
+        }
+        for task in &mut part.tasks {
+            mark(&mut task.task.name);
+            mark(&mut task.task.about);
+            for method in &mut task.methods {
+                if !method.name.starts_with("snapkv") {
+                    mark(&mut method.name);
+                }
+                for item in &mut method.items {
+                    item.model.clone_from(&part.model.name);
+                    item.task.clone_from(&task.task.name);
+                    item.method.clone_from(&method.name);
+                }
+            }
+        }
+    }
+    results
 }
 
 /// Writes the folder that such an evaluation leaves.

@@ -107,11 +107,11 @@ impl<'a> Items<'a> {
         self.ids.len()
     }
 
-    /// The score of each item with `method`.
+    /// The score of each item with `method`; no number where an answer has none, so that nothing is estimated from it.
     pub(super) fn scores(&self, method: &MethodResult) -> Vec<f64> {
         self.of(method, |item| {
             let scores = item.scores.get(&self.task.metric);
-            scores.map_or(0.0, |scores| *scores.of(self.task.headline))
+            scores.map_or(f64::NAN, |scores| *scores.of(self.task.headline))
         })
     }
 
@@ -126,7 +126,7 @@ impl<'a> Items<'a> {
     fn series(&self, setting: &Column<'_>) -> Series {
         let methods = setting.methods();
         Series {
-            kv_footprints: average(methods, |method| self.of(method, kv_footprint)),
+            kv_footprints: average(methods, |method| self.of(method, ItemResult::kv_footprint)),
             scores: average(methods, |method| self.scores(method)),
         }
     }
@@ -135,7 +135,9 @@ impl<'a> Items<'a> {
     pub(super) fn point(&self, setting: &Column<'_>, full: f64) -> Point {
         let series = self.series(setting);
         let score = self.mean(&series.scores);
-        let peaks = average(setting.methods(), |method| self.of(method, kv_peak));
+        let peaks = average(setting.methods(), |method| {
+            self.of(method, ItemResult::kv_peak)
+        });
         Point {
             title: setting.title(),
             kv_footprint: mean(series.kv_footprints.into_iter()),
@@ -179,12 +181,4 @@ fn average(methods: &[&MethodResult], values: impl Fn(&MethodResult) -> Vec<f64>
     let len = all.first().map_or(0, Vec::len);
     let of_item = |item: usize| mean(all.iter().map(|values| values[item]));
     (0..len).map(of_item).collect()
-}
-
-fn kv_footprint(item: &ItemResult) -> f64 {
-    item.kv.map_or(0.0, |kv| kv.counted.kv_footprint)
-}
-
-fn kv_peak(item: &ItemResult) -> f64 {
-    item.kv.map_or(0.0, |kv| kv.counted.kv_peak)
 }

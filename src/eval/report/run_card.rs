@@ -28,7 +28,7 @@ impl Card {
 pub(super) fn card(results: &Results) -> String {
     let of = &results.provenance;
     let mut card = Card::default();
-    card.code("command", &command(&of.command));
+    card.code("command", &of.command_line());
     let commit = of
         .commit
         .as_deref()
@@ -131,28 +131,4 @@ fn about(card: &mut Card, part: &Part) {
 fn list(values: &[impl std::fmt::Display]) -> String {
     let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
     texts.join(", ")
-}
-
-/// The words as a shell takes them.
-fn command(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
-    let quoted = |word: &String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_given_to_a_shell() {
-        let words = ["prulong", "eval", "it's", "", "a=b,c"].map(str::to_owned);
-        assert_eq!(command(&words), "prulong eval 'it'\\''s' '' a=b,c");
-    }
 }
