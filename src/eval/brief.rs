@@ -2,7 +2,7 @@
 
 use super::results::{Part, Results, TaskResult};
 use super::savers;
-use super::table::{Column, bytes_text, columns, remarks, width};
+use super::table::{Column, bytes_text, cell, columns, remarks, width};
 
 /// For each task, model and chunk length a heading and a row for every method, or group of masks of one size.
 pub fn lines(results: &Results) -> Vec<String> {
@@ -46,14 +46,16 @@ fn block(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]
     let lengths = asked.lengths.iter().map(ToString::to_string);
     lines.push(row(name(""), lengths, &end));
     for column in columns {
-        let at =
-            |length: &usize| format!("{:.1}", 100.0 * column.at_length(metric, headline, *length));
-        let kv = |share: f64| format!("{share:.3}");
+        let at = |length: &usize| {
+            let score = column.at_length(metric, headline, *length);
+            cell(score.map(|score| 100.0 * score), 1)
+        };
+        let kv = |share: Option<f64>| cell(share, 3);
         let end = [
             column.overall(metric, headline),
             kv(column.mean_of(|method| method.summary.kv_counted.kv_footprint)),
             kv(column.mean_of(|method| method.summary.kv_counted.kv_peak)),
-            bytes_text(column.peak_bytes()),
+            column.peak_bytes().map_or(cell(None, 0), bytes_text),
         ];
         lines.push(row(
             name(&column.title()),

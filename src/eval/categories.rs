@@ -1,7 +1,7 @@
 //! Means over the tasks of a category, by method; said to be partial where tasks or items are missing.
 
-use super::results::{MethodResult, TaskInfo, TaskResult};
-use super::summary::mean;
+use super::results::{TaskInfo, TaskResult};
+use super::summary::{Summary, mean};
 use super::task::Category;
 use super::task::registry::ALL;
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub struct CategoryResult {
     pub partial: bool,
 }
 
-/// The means of every category that `tasks` touch, and of every method.
+/// The means of every category that `tasks` touch, and of every method that answered anything there.
 pub fn categories(tasks: &[TaskResult]) -> Vec<CategoryResult> {
     let touched: BTreeSet<Category> = tasks.iter().map(|of| of.task.category).collect();
     let names = tasks.first().map_or(&[][..], |of| &of.methods);
@@ -36,39 +36,38 @@ pub fn categories(tasks: &[TaskResult]) -> Vec<CategoryResult> {
         results.extend(
             names
                 .iter()
-                .map(|method| one(category, &method.name, &of_category)),
+                .filter_map(|method| one(category, &method.name, &of_category)),
         );
     }
     results
 }
 
-fn one<'a>(category: Category, method: &str, tasks: &[&'a TaskResult]) -> CategoryResult {
-    let with_method = |task: &&'a TaskResult| {
-        let mut methods = task.methods.iter();
-        Some((*task, methods.find(|of| of.name == method)?))
-    };
-    let found: Vec<(&TaskResult, &MethodResult)> = tasks.iter().filter_map(with_method).collect();
-    let means = found.iter().map(|(task, method)| {
+/// The mean of `method` over the tasks of which it answered anything; nothing if there are none.
+fn one<'a>(category: Category, method: &str, tasks: &[&'a TaskResult]) -> Option<CategoryResult> {
+    let answered = |task: &&'a TaskResult| {
         let TaskInfo {
             metric, headline, ..
         } = task.task;
-        let score = method.summary.overall(metric, headline);
-        score.map_or(0.0, |score| score.mean)
-    });
-    let whole = |(_, method): &(&TaskResult, &MethodResult)| method.summary.is_complete();
+        let mut methods = task.methods.iter();
+        let summary = &methods.find(|of| of.name == method)?.summary;
+        Some((*task, summary, summary.overall(metric, headline)?.mean))
+    };
+    let found: Vec<(&TaskResult, &Summary, f64)> = tasks.iter().filter_map(answered).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let is_whole = |(_, summary, _): &(&TaskResult, &Summary, f64)| summary.is_complete();
     let num_tasks = ALL
         .iter()
         .filter(|task| task.card().category == category)
         .count();
-    CategoryResult {
+    let names = found.iter().map(|(task, ..)| task.task.name.clone());
+    Some(CategoryResult {
         category,
         method: method.to_owned(),
-        mean: mean(means),
-        tasks: found
-            .iter()
-            .map(|(task, _)| task.task.name.clone())
-            .collect(),
+        mean: mean(found.iter().map(|(_, _, mean)| *mean)),
+        tasks: names.collect(),
         num_tasks,
-        partial: found.len() < num_tasks || !found.iter().all(whole),
-    }
+        partial: found.len() < num_tasks || !found.iter().all(is_whole),
+    })
 }

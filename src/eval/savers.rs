@@ -1,7 +1,7 @@
 //! Methods that save compute and no memory, named as such below a table.
 
 use super::method::MethodKind;
-use super::table::Column;
+use super::table::{Column, cell};
 
 /// The line that names them with the share of (query, key) pairs they attended; nothing if there are none.
 pub(super) fn line(columns: &[Column<'_>]) -> Option<String> {
@@ -10,7 +10,7 @@ pub(super) fn line(columns: &[Column<'_>]) -> Option<String> {
         .filter(|column| column.kind() == MethodKind::Skipping);
     let of = |column: &Column<'_>| {
         let share = column.mean_of(|method| method.summary.compute_share);
-        format!("{} {share:.3}", column.title())
+        format!("{} {}", column.title(), cell(share, 3))
     };
     let named: Vec<String> = savers.map(of).collect();
     (!named.is_empty()).then(|| {

@@ -189,15 +189,15 @@ fn memory(columns: &[Column<'_>]) -> Vec<String> {
         cells(title.map(str::to_owned))
     )];
     for column in columns {
-        let of = |pick: fn(&MethodResult) -> f64| format!("{:.6}", column.mean_of(pick));
-        let ms = |pick: fn(&MethodResult) -> f64| format!("{:.1}", column.mean_of(pick));
+        let of = |pick: fn(&MethodResult) -> f64| cell(column.mean_of(pick), 6);
+        let ms = |pick: fn(&MethodResult) -> f64| cell(column.mean_of(pick), 1);
         let values = [
             of(|method| method.summary.kv_counted.kv_footprint),
             of(|method| method.summary.kv_formula.kv_footprint),
             of(|method| method.summary.kv_counted.kv_peak),
             of(|method| method.summary.kv_formula.kv_peak),
             of(|method| method.summary.compute_share),
-            bytes_text(column.peak_bytes()),
+            column.peak_bytes().map_or(cell(None, 0), bytes_text),
             ms(|method| method.summary.timing.prefill_ms),
             ms(|method| method.summary.timing.decode_ms_per_token),
         ];
@@ -240,23 +240,24 @@ impl<'a> Column<'a> {
         self.methods.len()
     }
 
-    pub(super) fn mean_of(&self, pick: fn(&MethodResult) -> f64) -> f64 {
-        mean(self.methods.iter().map(|method| pick(method)))
-    }
-
-    /// Largest peak of any item of any of its methods.
-    pub(super) fn peak_bytes(&self) -> u64 {
-        let peaks = self.methods.iter().map(|m| m.summary.kv_peak_bytes);
-        peaks.max().unwrap_or(0)
-    }
-
-    /// Mean score by `metric` at one length.
-    pub(super) fn at_length(&self, metric: Metric, scoring: Scoring, length: usize) -> f64 {
+    /// Mean over its methods that answered anything; nothing if none did.
+    pub(super) fn mean_of(&self, pick: fn(&MethodResult) -> f64) -> Option<f64> {
         let methods = self.methods.iter();
-        let scores: Vec<f64> = methods
-            .filter_map(|method| method.summary.at_length(metric, scoring, length))
-            .collect();
-        mean(scores.into_iter())
+        let answered = methods.filter(|method| method.summary.num_items > 0);
+        mean_if_any(answered.map(|method| pick(method)))
+    }
+
+    /// Largest peak of any item of any of its methods; nothing without answers.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        let summaries = self.methods.iter().map(|method| &method.summary);
+        let answered = summaries.filter(|summary| summary.num_items > 0);
+        answered.map(|summary| summary.kv_peak_bytes).max()
+    }
+
+    /// Mean score by `metric` at one length; nothing without answers.
+    pub(super) fn at_length(&self, metric: Metric, scoring: Scoring, length: usize) -> Option<f64> {
+        let methods = self.methods.iter();
+        mean_if_any(methods.filter_map(|method| method.summary.at_length(metric, scoring, length)))
     }
 
     /// Mean score by `metric` at one length and place in the depth grid; nothing without items.
@@ -268,10 +269,7 @@ impl<'a> Column<'a> {
     ) -> Option<f64> {
         let cells = self.methods.iter().flat_map(|method| &method.summary.cells);
         let here = cells.filter(|cell| cell.length == length && cell.depth_index == depth_index);
-        let scores: Vec<f64> = here
-            .filter_map(|cell| Some(*cell.scores.get(&metric)?.of(scoring)))
-            .collect();
-        (!scores.is_empty()).then(|| mean(scores.into_iter()))
+        mean_if_any(here.filter_map(|cell| Some(*cell.scores.get(&metric)?.of(scoring))))
     }
 
     fn scores(&self, card: &TaskInfo, at: impl Fn(&Cell) -> bool) -> String {
@@ -283,8 +281,8 @@ impl<'a> Column<'a> {
             .collect();
         let mean_of = |metric| {
             let scores = cells.iter().filter_map(|cell| cell.scores.get(&metric));
-            let scores: Vec<f64> = scores.map(|score| *score.of(card.headline)).collect();
-            format!("{:.1}", 100.0 * mean(scores.into_iter()))
+            let scores = scores.map(|score| *score.of(card.headline));
+            cell(mean_if_any(scores).map(|mean| 100.0 * mean), 1)
         };
         let means: Vec<String> = card.metrics().map(mean_of).collect();
         means.join(" / ")
@@ -297,6 +295,7 @@ impl<'a> Column<'a> {
             .filter_map(|summary| summary.overall(metric, scoring))
             .collect();
         let (low, high) = match scores.as_slice() {
+            [] => return cell(None, 1),
             [one] => (one.low, one.high),
             many => many.iter().fold((1.0_f64, 0.0_f64), |(low, high), score| {
                 (low.min(score.mean), high.max(score.mean))
@@ -310,6 +309,16 @@ impl<'a> Column<'a> {
             100.0 * high
         )
     }
+}
+
+fn mean_if_any(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| mean(values.into_iter()))
+}
+
+/// A number for a reader; `-` where nothing was answered.
+pub(super) fn cell(value: Option<f64>, num_digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.num_digits$}"))
 }
 
 /// Bytes for a reader.

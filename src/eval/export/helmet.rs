@@ -3,7 +3,7 @@
 //! Scores are `compat`, as HELMET's are; those of `strict` have a name of their own. `input_text` is not there: a run folder
 //! keeps a hash of each prompt (`prompt_hash`).
 
-use super::subject::{Subject, answered, subjects};
+use super::subject::{Subject, answered, max_output, subjects};
 use crate::eval::item_result::ItemResult;
 use crate::eval::results::{Results, TaskInfo};
 use crate::eval::summary::mean;
@@ -83,8 +83,7 @@ impl Set<'_> {
     }
 
     fn max_output(&self) -> usize {
-        let lens = self.items.iter().map(|item| item.tokens.max_output);
-        lens.max().unwrap_or(0)
+        max_output(self.items.iter().copied()).unwrap_or(0)
     }
 
     fn args(&self) -> Value {
@@ -119,12 +118,8 @@ impl Set<'_> {
             add(metric.name().to_owned(), &|item| of(item).compat);
             add(format!("{}_strict", metric.name()), &|item| of(item).strict);
         }
-        add("kv_footprint".to_owned(), &|item| {
-            item.kv.map_or(0.0, |kv| kv.counted.kv_footprint)
-        });
-        add("kv_peak".to_owned(), &|item| {
-            item.kv.map_or(0.0, |kv| kv.counted.kv_peak)
-        });
+        add("kv_footprint".to_owned(), &ItemResult::kv_footprint);
+        add("kv_peak".to_owned(), &ItemResult::kv_peak);
         add("input_len".to_owned(), &|item| count(item.tokens.prompt));
         add("output_len".to_owned(), &|item| count(item.tokens.output));
         metrics
@@ -132,10 +127,7 @@ impl Set<'_> {
 
     /// Items per second.
     fn throughput(&self) -> f64 {
-        let times = self
-            .items
-            .iter()
-            .map(|item| item.timing.prefill_ms + item.timing.decode_ms);
+        let times = self.items.iter().map(|item| item.total_ms());
         let seconds = times.sum::<f64>() / 1000.0;
         if seconds > 0.0 {
             count(self.items.len()) / seconds

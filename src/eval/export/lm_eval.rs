@@ -4,7 +4,7 @@
 //! A score at one length has the length as its name, as that harness's RULER tasks have it. A run folder keeps a hash of each
 //! prompt in place of its text: `arg_0` is that hash.
 
-use super::subject::{Subject, answered, subjects};
+use super::subject::{Subject, answered, max_output, subjects};
 use crate::eval::item_result::ItemResult;
 use crate::eval::metric::registry::Metric;
 use crate::eval::results::{MethodResult, Results, TaskInfo};
@@ -52,10 +52,7 @@ fn whole(results: &Results, subject: &Subject<'_>, written_s: u64) -> Value {
         .tasks
         .iter()
         .flat_map(|(_, method)| answered(method));
-    let seconds: f64 = seconds
-        .map(|item| item.timing.prefill_ms + item.timing.decode_ms)
-        .sum::<f64>()
-        / 1000.0;
+    let seconds = seconds.map(ItemResult::total_ms).sum::<f64>() / 1000.0;
     json!({
         "results": by_task(&|task, method| scores(results, task, method)),
         "groups": {},
@@ -64,7 +61,7 @@ fn whole(results: &Results, subject: &Subject<'_>, written_s: u64) -> Value {
             "task": task.name,
             "num_fewshot": 0,
             "output_type": "generate_until",
-            "generation_kwargs": {"do_sample": false, "temperature": 0.0, "max_gen_toks": max_output(method)},
+            "generation_kwargs": {"do_sample": false, "temperature": 0.0, "max_gen_toks": max_output(answered(method))},
             "metric_list": task.metrics().map(|metric| json!({"metric": metric.name()})).collect::<Vec<_>>(),
             "metadata": {"version": 1.0},
         })),
@@ -106,7 +103,7 @@ fn whole(results: &Results, subject: &Subject<'_>, written_s: u64) -> Value {
     })
 }
 
-/// Means with standard errors, over everything and by length.
+/// Means with standard errors, over everything and by length; nothing of what was not answered.
 fn scores(results: &Results, task: &TaskInfo, method: &MethodResult) -> Value {
     let mut scores = Map::new();
     scores.insert("alias".to_owned(), json!(task.name));
@@ -116,31 +113,25 @@ fn scores(results: &Results, task: &TaskInfo, method: &MethodResult) -> Value {
         let scores = items.filter_map(|item| item.scores.get(&metric));
         scores.map(|score| *score.of(task.headline)).collect()
     };
+    let mut add = |name: &str, values: &[f64]| {
+        if !values.is_empty() {
+            let mean = mean(values.iter().copied());
+            scores.insert(format!("{name},{FILTER}"), json!(mean));
+            let error = standard_error(values);
+            scores.insert(format!("{name}_stderr,{FILTER}"), json!(error));
+        }
+    };
     for metric in task.metrics() {
-        let values = values(metric, None);
-        scores.insert(
-            format!("{},{FILTER}", metric.name()),
-            json!(mean(values.iter().copied())),
-        );
-        scores.insert(
-            format!("{}_stderr,{FILTER}", metric.name()),
-            json!(standard_error(&values)),
-        );
+        add(metric.name(), &values(metric, None));
     }
     for length in &results.provenance.grid.lengths {
-        let values = values(task.metric, Some(*length));
-        scores.insert(
-            format!("{length},{FILTER}"),
-            json!(mean(values.iter().copied())),
-        );
-        scores.insert(
-            format!("{length}_stderr,{FILTER}"),
-            json!(standard_error(&values)),
-        );
+        add(&length.to_string(), &values(task.metric, Some(*length)));
     }
-    let kv = method.summary.kv_counted;
-    scores.insert(format!("kv_footprint,{FILTER}"), json!(kv.kv_footprint));
-    scores.insert(format!("kv_peak,{FILTER}"), json!(kv.kv_peak));
+    if method.summary.num_items > 0 {
+        let kv = method.summary.kv_counted;
+        scores.insert(format!("kv_footprint,{FILTER}"), json!(kv.kv_footprint));
+        scores.insert(format!("kv_peak,{FILTER}"), json!(kv.kv_peak));
+    }
     let interval = method.summary.overall(task.metric, task.headline);
     if let Some(Score { low, high, .. }) = interval {
         scores.insert(
@@ -159,10 +150,6 @@ fn standard_error(values: &[f64]) -> Option<f64> {
     let mean = mean(values.iter().copied());
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (count - 1.0) / count).sqrt())
-}
-
-fn max_output(method: &MethodResult) -> Option<usize> {
-    method.items.iter().map(|item| item.tokens.max_output).max()
 }
 
 fn doc(item: &ItemResult) -> Value {

@@ -41,11 +41,20 @@ impl Subject<'_> {
         format!("{method}-chunk{}", self.part.chunk_len)
     }
 
+    /// The model's name as such a word, but for its other letters.
+    pub(super) fn model_word(&self) -> String {
+        self.part.model.name.replace('/', "--")
+    }
+
     /// Model, method and chunk length as such a word.
     pub(super) fn word(&self) -> String {
-        let model = self.part.model.name.replace('/', "--");
-        format!("{model}__{}", self.method_word())
+        format!("{}__{}", self.model_word(), self.method_word())
     }
+}
+
+/// The most tokens that any of `items` could have written; nothing of none.
+pub(super) fn max_output<'a>(items: impl IntoIterator<Item = &'a ItemResult>) -> Option<usize> {
+    items.into_iter().map(|item| item.tokens.max_output).max()
 }
 
 /// Items with an answer.

@@ -3,6 +3,7 @@
 use super::data::Data;
 use crate::eval::critical::lines::percent;
 use crate::eval::results::{MethodResult, TaskResult};
+use crate::eval::summary::Summary;
 use crate::eval::table::{bytes_text, chance_text};
 
 /// The table of one task.
@@ -48,12 +49,17 @@ fn row(task: &TaskResult, method: &MethodResult) -> Vec<String> {
     } else {
         format!("{} of {}", summary.num_items, summary.num_expected)
     };
-    vec![
-        title(method),
-        mean,
-        interval,
-        n,
-        summary.num_failed.to_string(),
+    let failed = summary.num_failed.to_string();
+    let cells = [title(method), mean, interval, n, failed];
+    cells.into_iter().chain(costs(summary)).collect()
+}
+
+/// What answers cost on average; blank where there are none.
+fn costs(summary: &Summary) -> [String; 6] {
+    if summary.num_items == 0 {
+        return Default::default();
+    }
+    [
         percent(summary.kv_counted.kv_footprint),
         percent(summary.kv_counted.kv_peak),
         bytes_text(summary.kv_peak_bytes),
