@@ -77,7 +77,8 @@ fn block(panels: &[&Panel]) -> Vec<String> {
         rows.push(row(family.to_owned(), cells));
     }
     let mut lines = aligned(&rows);
-    lines.extend(panels.iter().flat_map(|panel| notes(panel)));
+    let notes = panels.iter().flat_map(|panel| notes(panel));
+    lines.extend(notes.map(|note| note.line()));
     lines
 }
 
@@ -124,8 +125,29 @@ fn figure(crossing: Crossing, interval: &Interval<Crossing>) -> String {
     format!("{found} ({low} to {high})")
 }
 
+/// What a cell does not say.
+pub(in crate::eval) struct Note {
+    /// Whether it explains the mark `~` of a cell.
+    is_marked: bool,
+    /// It, beginning with the task.
+    pub(in crate::eval) text: String,
+}
+
+impl Note {
+    fn plain(text: String) -> Self {
+        let is_marked = false;
+        Self { is_marked, text }
+    }
+
+    /// Below a table on a terminal.
+    fn line(&self) -> String {
+        let mark = if self.is_marked { '~' } else { ' ' };
+        format!("{mark} {}", self.text)
+    }
+}
+
 /// What the cells of one task do not say: dips, the mask beside the best baseline, and results that hang on one item.
-pub(in crate::eval) fn notes(panel: &Panel) -> Vec<String> {
+pub(in crate::eval) fn notes(panel: &Panel) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut unsure = Vec::new();
     for curve in &panel.curves {
@@ -144,34 +166,37 @@ pub(in crate::eval) fn notes(panel: &Panel) -> Vec<String> {
             ));
         }
         if let Some(baseline) = &critical.baseline {
-            notes.push(format!(
-                "  {place} less the best baseline, {}: {} ({} to {})",
+            notes.push(Note::plain(format!(
+                "{place} less the best baseline, {}: {} ({} to {})",
                 baseline.family,
                 range(&baseline.by),
                 end(baseline.interval.low),
                 end(baseline.interval.high)
-            ));
+            )));
         }
     }
     if !unsure.is_empty() {
-        notes.push(format!(
-            "  {}: one item more or less moves to other points (margin in points of score): {}",
+        notes.push(Note::plain(format!(
+            "{}: one item more or less moves to other points (margin in points of score): {}",
             panel.task,
             unsure.join(", ")
-        ));
+        )));
     }
     notes
 }
 
-fn dip(place: &str, critical: &Critical) -> String {
+fn dip(place: &str, critical: &Critical) -> Note {
     let times = match critical.found.num_dips {
         1 => "once".to_owned(),
         many => format!("{many} times"),
     };
     let strict = figure(critical.found.first_crossing, &critical.first_interval);
-    format!(
-        "~ {place}: the score falls below the line and recovers {times}; up to its first fall: {strict}"
-    )
+    Note {
+        is_marked: true,
+        text: format!(
+            "{place}: the score falls below the line and recovers {times}; up to its first fall: {strict}"
+        ),
+    }
 }
 
 /// What one item weighs in a mean.

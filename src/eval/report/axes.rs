@@ -126,7 +126,7 @@ fn step(end: f64) -> f64 {
         .unwrap_or(end)
 }
 
-/// `512`, `4K`, `1.5K`: thousands, not 1,024s.
+/// `512`, `4k`, `1.5k`: thousands, not 1,024s.
 pub(super) fn count_text(count: f64) -> String {
     if count < 1000.0 {
         return format!("{count:.0}");

@@ -66,10 +66,12 @@ fn cell(panel: &Panel, family: &str) -> String {
 
 /// The notes of one panel, each with its place.
 fn remarks(panel: &Panel) -> Vec<String> {
-    let place = format!("{} tokens, chunk {}", panel.length, panel.chunk_len);
-    let notes = notes(panel);
+    let place = format!(
+        "{} at {} tokens, chunk {}",
+        panel.model, panel.length, panel.chunk_len
+    );
+    let notes = notes(panel).into_iter();
     notes
-        .iter()
-        .map(|note| format!("{place}: {}", note.trim_start_matches([' ', '~'])))
+        .map(|note| format!("{place}: {}", note.text))
         .collect()
 }

@@ -5,6 +5,7 @@ use super::drawing::Drawing;
 use crate::eval::critical::lines::percent;
 use crate::eval::results::{Results, TaskInfo, TaskResult};
 use crate::eval::table::{Column, columns};
+use crate::mask::heatmap_svg::escape;
 
 /// Width and height of a cell.
 const CELL: (f64, f64) = (38.0, 22.0);
@@ -13,7 +14,7 @@ const EDGE: (f64, f64) = (36.0, 20.0);
 /// Width of a letter in names, about.
 const LETTER: f64 = 6.6;
 /// Steps of the colour scale.
-const STEPS: f64 = 20.0;
+const STEPS: u8 = 20;
 
 /// The maps of one task with their numbers; nothing where there is a single cell.
 pub(super) fn figure(results: &Results, task: &TaskResult) -> Option<String> {
@@ -34,7 +35,7 @@ pub(super) fn figure(results: &Results, task: &TaskResult) -> Option<String> {
         maps.push_str(&map.draw());
         map.tell(&mut data);
     }
-    let name = &task.task.name;
+    let name = escape(&task.task.name);
     Some(format!(
         "<figure>\n<h4>{name} by length and depth</h4>\n<div class=\"maps\">\n{maps}</div>\n<figcaption>{}, {}, %: length in tokens to the right, depth of the \
          answer in the text downwards (0 = its beginning). Of several masks of one size, the mean.</figcaption>\n{}</figure>\n",
@@ -86,7 +87,7 @@ impl Map<'_> {
             drawing.rect((x, y), (width, height), "ground");
             return;
         };
-        let step = (score * STEPS).round();
+        let step = (score * f64::from(STEPS)).round();
         drawing.rect((x, y), (width, height), &format!("h{step}"));
         let ink = if step < 12.0 { "on-dark" } else { "on-light" };
         let text = format!("{:.0}", 100.0 * score);
@@ -117,10 +118,10 @@ impl Map<'_> {
 /// Colours of the scale's steps, as rules of a style sheet.
 pub(super) fn style() -> String {
     let rule = |step: u8| {
-        let [red, green, blue] = crate::metrics::palette::color(f32::from(step) / 20.0);
+        let [red, green, blue] = crate::metrics::palette::color(f32::from(step) / f32::from(STEPS));
         format!(".h{step}{{fill:#{red:02x}{green:02x}{blue:02x}}}")
     };
-    (0..=20).map(rule).collect()
+    (0..=STEPS).map(rule).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "grids have few places")]

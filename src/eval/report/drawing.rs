@@ -1,6 +1,7 @@
 //! An inline SVG while it is drawn: shapes by class, whose colours are the page's.
 
 use super::data::Data;
+use super::escaped::escape_lines;
 use crate::mask::heatmap_svg::escape;
 use std::fmt::{Display, Write};
 
@@ -136,9 +137,4 @@ impl Mark {
 /// A coordinate in tenths of a pixel.
 pub(super) fn px(value: f64) -> f64 {
     (value * 10.0).round() / 10.0 + 0.0
-}
-
-/// Line feeds stay: they end the rows of tables.
-fn escape_lines(text: &str) -> String {
-    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }

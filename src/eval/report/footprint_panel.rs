@@ -60,7 +60,8 @@ pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
         "<p class=\"warn\">Full attention leaves no room here: what is kept of so low a score says little.</p>\n"
     };
     format!(
-        "<figure>\n<h4>{title}</h4>\n{room}{svg}<figcaption>{}, {}; n = {}; whiskers and bars: 95 % intervals over items.{}</figcaption>\n{}</figure>\n",
+        "<figure>\n<h4>{}</h4>\n{room}{svg}<figcaption>{}, {}; n = {}; whiskers and bars: 95 % intervals over items.{}</figcaption>\n{}</figure>\n",
+        escape(&title),
         panel.metric.title(),
         panel.scoring.name(),
         panel.num_items,

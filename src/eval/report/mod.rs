@@ -11,6 +11,7 @@ pub mod critical_table;
 pub mod data;
 pub mod depth_map;
 pub mod drawing;
+pub mod escaped;
 pub mod footprint_panel;
 pub mod looks;
 pub mod mask_pictures;

@@ -1,5 +1,6 @@
 //! The page: its frame, its style, and its sections in order.
 
+use super::escaped::escape_lines;
 use super::looks::Looks;
 use super::{
     critical_table, depth_map, footprint_panel, mask_pictures, rent_picture, results_table,
@@ -101,7 +102,7 @@ impl Page {
         }
         self.line("<section class=\"warnings\">\n<h2>Before you trust it</h2>\n<ul>");
         for warning in warnings {
-            self.line(&format!("<li>{}</li>", escape(warning)));
+            self.line(&format!("<li>{}</li>", escape_lines(warning)));
         }
         self.line("</ul>\n</section>");
     }
@@ -169,7 +170,7 @@ impl Page {
                 failure.error.message,
                 failure.error.code
             );
-            let _ = writeln!(body, "<li>{}</li>", escape(&place));
+            let _ = writeln!(body, "<li>{}</li>", escape_lines(&place));
         }
         body.push_str("</ul>\n");
         if failures.len() > MOST_NAMED {

@@ -14,6 +14,7 @@ use crate::eval::table::Column;
 use crate::footprint::holdings::Holdings;
 use crate::footprint::rent::Corner;
 use crate::footprint::workload::{Convention, Workload};
+use crate::mask::heatmap_svg::escape;
 
 /// Width and height of a plot.
 const PLOT: (f64, f64) = (266.0, 150.0);
@@ -118,7 +119,8 @@ fn plot(part: &Part, family: &Family<'_>, workload: &Workload, look: Look) -> St
     let title = format!("What {} holds, token by token", family.name);
     let titles: Vec<String> = family.settings.iter().map(Column::title).collect();
     let svg = drawing.finish(&title, &format!("Lines of {}.", titles.join(", ")), &data);
-    format!("<figure>\n<h5>{}</h5>\n{svg}</figure>\n", family.name)
+    let name = escape(&family.name);
+    format!("<figure>\n<h5>{name}</h5>\n{svg}</figure>\n")
 }
 
 /// Writes the names in the empty corner above the lines, in the order of their ends.

@@ -5,6 +5,7 @@ use crate::eval::critical::lines::percent;
 use crate::eval::results::{MethodResult, TaskResult};
 use crate::eval::summary::Summary;
 use crate::eval::table::{bytes_text, chance_text};
+use crate::mask::heatmap_svg::escape;
 
 /// The table of one task.
 pub(super) fn table(task: &TaskResult) -> String {
@@ -27,8 +28,8 @@ pub(super) fn table(task: &TaskResult) -> String {
     }
     format!(
         "<h4>{}</h4>\n<p class=\"about\">{} ({}): {}, {}; chance level {} %.</p>\n{}",
-        card.name,
-        card.about,
+        escape(&card.name),
+        escape(&card.about),
         card.category.name(),
         card.metric.title(),
         card.headline.name(),

@@ -1,7 +1,7 @@
 //! The run card: everything needed to run the same evaluation again.
 
+use super::escaped::escape_lines;
 use crate::eval::results::{Part, Results};
-use crate::mask::heatmap_svg::escape;
 use std::fmt::Write;
 
 /// Facts as a list of names and values.
@@ -11,7 +11,7 @@ struct Card(String);
 impl Card {
     /// A fact whose value is any text.
     fn fact(&mut self, name: &str, value: &str) {
-        let _ = writeln!(self.0, "<dt>{name}</dt><dd>{}</dd>", escape(value));
+        let _ = writeln!(self.0, "<dt>{name}</dt><dd>{}</dd>", escape_lines(value));
     }
 
     /// A fact to be copied.
@@ -19,7 +19,7 @@ impl Card {
         let _ = writeln!(
             self.0,
             "<dt>{name}</dt><dd><code>{}</code></dd>",
-            escape(value)
+            escape_lines(value)
         );
     }
 }
@@ -79,11 +79,7 @@ pub(super) fn card(results: &Results) -> String {
     format!(
         "<dl>\n{}</dl>\n<details><summary>Every setting</summary>\n<pre>{}</pre></details>\n",
         card.0,
-        config
-            .split('\n')
-            .map(escape)
-            .collect::<Vec<_>>()
-            .join("\n")
+        escape_lines(&config)
     )
 }
 
