@@ -4,7 +4,7 @@ use crate::checkpoint::state;
 use crate::checkpoint::store::{self, CheckpointStore, Loaded};
 use crate::cli::export_report::{CodedText, Report};
 use crate::cli::output;
-use crate::cli::publish::{self, Overwrite};
+use crate::cli::publish::{self, Overwrite, Product};
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::mask::duo;
 use crate::mask::error::MaskWarning;
@@ -215,7 +215,7 @@ fn export(args: &Args) -> Result<Report, AnyFault> {
     } else {
         Overwrite::No
     };
-    publish::check(&folder, &files, overwrite)?;
+    publish::check(&folder, &files, overwrite, Product::Mask)?;
     if !args.dry_run {
         publish::write(&folder, &files)?;
     }

@@ -1,8 +1,8 @@
 //! `prulong export-results`.
 
 use super::output;
-use super::publish::{self, Overwrite};
-use crate::data::error::DataError;
+use super::publish::{self, Overwrite, Product};
+use crate::eval::error::EvalError;
 use crate::eval::export::layout::Layout;
 use crate::eval::results::FILE_NAME;
 use crate::eval::saved_run;
@@ -14,8 +14,8 @@ use std::time::SystemTime;
 /// Write a finished evaluation in the layout of another harness.
 ///
 /// Reads what `prulong eval --run-dir` wrote, and writes files that HELMET's plots, lm-evaluation-harness's tables or kvpress's
-/// leaderboard read. Every method and chunk length is a run of its own there. Repeating it does nothing; other content is never
-/// overwritten without `--force`.
+/// leaderboard read. Every method and chunk length is a run of its own there. The time in the names of lm-evaluation-harness's
+/// files is when `results.json` was last written. Repeating it does nothing; other content is never overwritten without `--force`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run folder of a finished evaluation.
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     } else {
         Overwrite::No
     };
-    publish::check(&args.output, &files, overwrite)?;
+    publish::check(&args.output, &files, overwrite, Product::Results)?;
     publish::write(&args.output, &files)?;
     let mut out = output::Output::stdout();
     for file in files {
@@ -70,9 +70,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
 }
 
 /// When `path` was last written, in seconds since 1970.
-fn written_s(path: &Path) -> Result<u64, DataError> {
+fn written_s(path: &Path) -> Result<u64, EvalError> {
     let time = path.metadata().and_then(|metadata| metadata.modified());
-    let time = time.map_err(|error| DataError::io("read", path, error))?;
+    let time = time.map_err(EvalError::file("read", path))?;
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     Ok(since.map_or(0, |since| since.as_secs()))
 }

@@ -17,6 +17,15 @@ pub enum Overwrite {
     Yes,
 }
 
+/// What the files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// A mask.
+    Mask,
+    /// Results of an evaluation.
+    Results,
+}
+
 /// Why files were not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +35,8 @@ pub enum PublishError {
     Differs {
         /// The file.
         path: PathBuf,
+        /// What should have been written.
+        product: Product,
     },
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
@@ -42,7 +53,10 @@ pub enum PublishError {
 impl Coded for PublishError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Differs { .. } => "mask.exists_differs",
+            Self::Differs { product, .. } => match product {
+                Product::Mask => "mask.exists_differs",
+                Product::Results => "results.exists_differs",
+            },
             Self::Io { .. } => "io.write",
         }
     }
@@ -71,12 +85,13 @@ pub fn check(
     folder: &Path,
     files: &[ExportFile],
     overwrite: Overwrite,
+    product: Product,
 ) -> Result<(), PublishError> {
     for file in files {
         let path = folder.join(&file.name);
         let differs = present(&path)?.is_some_and(|bytes| bytes != file.bytes);
         if differs && overwrite == Overwrite::No {
-            return Err(PublishError::Differs { path });
+            return Err(PublishError::Differs { path, product });
         }
     }
     Ok(())

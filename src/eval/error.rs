@@ -228,10 +228,7 @@ pub enum EvalError {
 
 impl EvalError {
     /// Names the file of a failed operation.
-    pub(super) fn file(
-        action: &'static str,
-        path: &Path,
-    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::File {
             action,

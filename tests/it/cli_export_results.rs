@@ -1,6 +1,6 @@
 //! `prulong export-results`: the files of other harnesses, made of a run folder.
 
-use crate::hand_made_run::{Asked, Place, write};
+use crate::hand_made_run::{Asked, Place, fail, write};
 use assert_cmd::cargo::cargo_bin_cmd;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -161,6 +161,29 @@ fn lm_eval_gets_results_with_lengths_as_names_and_samples_for_every_task() {
 }
 
 #[test]
+fn lm_eval_gets_no_score_of_what_was_not_answered() {
+    let place = tempfile::tempdir().unwrap();
+    let mut results = ASKED.results(&answer);
+    let methods = &mut results.parts[0].tasks[0].methods;
+    fail(&mut methods[0], |item| item.length_target == 512, "no room");
+    fail(&mut methods[1], |_| true, "no room");
+    write(place.path(), &results);
+    let (code, paths, stderr) = export(place.path(), "lm-eval", &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let recall = |method: &str| {
+        let mut paths = paths.iter().map(|path| path.display().to_string());
+        let is_whole = |path: &String| path.contains(method) && path.contains("/results_");
+        let text = std::fs::read_to_string(paths.find(is_whole).unwrap()).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["results"]["recall"].clone()
+    };
+    let full = recall("__full-");
+    assert!(full["exact_tokens,none"].is_number() && full["256,none"].is_number());
+    assert!(full.get("512,none").is_none() && full.get("512_stderr,none").is_none());
+    let nothing = serde_json::json!({"alias": "recall", "sample_len": 0});
+    assert_eq!(recall("__mask-"), nothing);
+}
+
+#[test]
 fn kvpress_gets_a_folder_for_every_length_named_by_method_and_ratio() {
     let (place, names) = exported("kvpress");
     assert_eq!(names.len(), 3 * 2 * 3);
@@ -190,7 +213,7 @@ fn kvpress_gets_a_folder_for_every_length_named_by_method_and_ratio() {
         [
             "what is \"x\"?",
             "value: ",
-            "['12']",
+            "[\"12\"]",
             "recall",
             "16",
             "12, \"x\"\n",
@@ -220,6 +243,7 @@ fn an_export_is_repeated_for_nothing_and_overwrites_nothing() {
     std::fs::write(&path, "mine").unwrap();
     let (code, _, stderr) = export(place.path(), "helmet", &[]);
     assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("[results.exists_differs]"), "{stderr}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     let (code, ..) = export(place.path(), "helmet", &["--force"]);
     assert_eq!(code, Some(0));

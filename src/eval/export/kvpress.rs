@@ -9,10 +9,9 @@ use crate::eval::item_result::ItemResult;
 use crate::eval::metric::registry::Metric;
 use crate::eval::results::{MethodResult, Results, TaskInfo};
 use crate::eval::summary::mean;
-use crate::eval::text::csv_line::csv_line;
+use crate::eval::text::csv_text::csv_text;
 use crate::mask::export::ExportFile;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The columns of `predictions.csv`.
@@ -28,7 +27,6 @@ const COLUMNS: [&str; 7] = [
 
 /// Every file, three for each folder.
 pub fn files(results: &Results) -> Vec<ExportFile> {
-    let mut taken = BTreeSet::new();
     let mut files = Vec::new();
     for subject in &subjects(results) {
         for length in &results.provenance.grid.lengths {
@@ -37,7 +35,7 @@ pub fn files(results: &Results) -> Vec<ExportFile> {
                 subject,
                 length: *length,
             };
-            files.extend(folder.files(&mut taken));
+            files.extend(folder.files());
         }
     }
     files
@@ -51,7 +49,7 @@ struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    fn files(&self, taken: &mut BTreeSet<String>) -> Vec<ExportFile> {
+    fn files(&self) -> Vec<ExportFile> {
         let items: Vec<&ItemResult> = self.tasks().flat_map(|(_, items)| items).collect();
         let Some(first) = items.first() else {
             return Vec::new();
@@ -62,19 +60,12 @@ impl Folder<'_> {
         } else {
             "__query_aware"
         };
-        let model = self.subject.part.model.name.replace('/', "--");
+        let model = self.subject.model_word();
         let method = self.subject.method_word();
-        let name = format!(
+        let folder = format!(
             "prulong__{}__{model}__{method}__{ratio:.2}{aware}",
             self.length
         );
-        // As kvpress does where a folder is there already.
-        let mut folder = name.clone();
-        let mut number = 0;
-        while !taken.insert(folder.clone()) {
-            number += 1;
-            folder = format!("{name}/{number}");
-        }
         let file = |file_name: &str, text: String| ExportFile {
             name: format!("{folder}/{file_name}"),
             bytes: text.into_bytes(),
@@ -148,7 +139,7 @@ fn answered_at(method: &MethodResult, length: usize) -> Vec<&ItemResult> {
 }
 
 fn ratio(item: &ItemResult) -> f64 {
-    1.0 - item.kv.map_or(1.0, |kv| kv.counted.kv_footprint)
+    1.0 - item.kv_footprint()
 }
 
 /// A mean in percent with two decimals.
@@ -157,51 +148,21 @@ fn rounded(values: &[f64]) -> Value {
     json!((100.0 * mean).round() / 100.0)
 }
 
+/// Answers are JSON, in which a list of texts is one of Python's literals too: what the readers of a column of lists evaluate.
 fn predictions(items: &[&ItemResult]) -> String {
-    let mut csv = COLUMNS.join(",") + "\n";
-    for item in items {
-        let answers = item
-            .gold
-            .answers()
-            .map_or_else(|| json!(item.gold).to_string(), |answers| list(&answers));
-        let ratio = ratio(item).to_string();
-        let max_output = item.tokens.max_output.to_string();
-        let cells = [
-            &item.question,
-            &item.cue,
-            &answers,
-            &item.task,
-            &max_output,
-            &item.output,
-            &ratio,
-        ];
-        csv.push_str(&csv_line(cells.into_iter().map(String::as_str)));
-    }
-    csv
-}
-
-/// A list as Python prints one: what kvpress's readers evaluate.
-fn list(answers: &[String]) -> String {
-    let quoted = |text: &String| {
-        let text = text
-            .replace('\\', "\\\\")
-            .replace('\'', "\\'")
-            .replace('\n', "\\n");
-        format!("'{text}'")
+    let row = |item: &&ItemResult| {
+        let answers = item.gold.answers();
+        let answers = answers.map_or_else(|| json!(item.gold), |answers| json!(answers));
+        [
+            item.question.clone(),
+            item.cue.clone(),
+            answers.to_string(),
+            item.task.clone(),
+            item.tokens.max_output.to_string(),
+            item.output.clone(),
+            ratio(item).to_string(),
+        ]
     };
-    format!(
-        "[{}]",
-        answers.iter().map(quoted).collect::<Vec<_>>().join(", ")
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_a_list_that_python_reads() {
-        let answers = ["a", "it's", "x\\\n"].map(str::to_owned);
-        assert_eq!(list(&answers), "['a', 'it\\'s', 'x\\\\\\n']");
-    }
+    let rows = items.iter().map(row);
+    csv_text(std::iter::once(COLUMNS.map(str::to_owned)).chain(rows))
 }

@@ -1,6 +1,6 @@
 //! What a figure says, in numbers: a table below it, and CSV inside it.
 
-use crate::eval::text::csv_line::csv_line;
+use crate::eval::text::csv_text::csv_text;
 use crate::mask::heatmap_svg::escape;
 use std::fmt::Write;
 
@@ -27,9 +27,7 @@ impl Data {
 
     /// The same as CSV.
     pub(super) fn csv(&self) -> String {
-        let line = |cells: &Vec<String>| csv_line(cells.iter().map(String::as_str));
-        let lines = std::iter::once(&self.head).chain(&self.rows);
-        lines.map(line).collect()
+        csv_text(std::iter::once(&self.head).chain(&self.rows))
     }
 
     /// The table, first cells as names of their rows.

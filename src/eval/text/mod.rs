@@ -4,7 +4,7 @@
 
 pub mod chars;
 pub mod choice;
-pub mod csv_line;
+pub mod csv_text;
 pub mod normalise;
 pub mod parse;
 pub mod ranking;
