@@ -1,9 +1,12 @@
 //! `prulong critical`.
 
 use super::amounts::parse_share;
+use super::new_file::write_new;
 use super::output::{self, Output};
+use crate::eval::critical::choice::{Choice, only};
 use crate::eval::critical::lines::lines;
 use crate::eval::critical::study::{KEEP, Study};
+use crate::eval::report::picture::picture;
 use crate::eval::saved_run;
 use crate::fault::AnyFault;
 use std::path::PathBuf;
@@ -27,21 +30,53 @@ pub struct Args {
     /// Print every curve with its points as one JSON object.
     #[arg(long)]
     json: bool,
+
+    /// Draw score over KV footprint as a picture, too: the plot of the page that `prulong eval` writes. A run of several tasks,
+    /// lengths or chunk lengths has several; the flags below choose one.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Show this task alone.
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+
+    /// Show this length alone.
+    #[arg(long, value_name = "TOKENS")]
+    length: Option<usize>,
+
+    /// Show this chunk length alone.
+    #[arg(long, value_name = "TOKENS")]
+    chunk: Option<usize>,
+
+    /// Show this model alone, by its name in the results.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
 }
 
 /// Prints a table of methods and tasks.
 ///
 /// # Errors
-/// What is wrong with the run folder.
+/// What is wrong with the run folder; nothing that fits the choice; a picture that cannot be written.
 pub fn run(args: Args) -> Result<(), AnyFault> {
     let results = saved_run::read(&args.run)?;
     let study = Study::of(&results, args.keep)?;
+    let choice = Choice {
+        model: args.model,
+        chunk_len: args.chunk,
+        task: args.task,
+        length: args.length,
+    };
+    let shown = choice.of(&study)?;
+    if let Some(svg) = &args.svg {
+        // Families keep the colours that they have on the page, beside all others.
+        write_new(svg, picture(&study, only(&shown)?).as_bytes())?;
+    }
     if args.json {
-        output::json(&study)?;
+        output::json(&shown)?;
         return Ok(());
     }
     let mut out = Output::stdout();
-    for line in lines(&study) {
+    for line in lines(&shown) {
         out.line(line)?;
     }
     out.finish()?;

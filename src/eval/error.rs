@@ -206,6 +206,14 @@ pub enum EvalError {
         /// Whether both answers are known as token ids.
         has_tokens: bool,
     },
+    /// Not the number of plots that can be shown.
+    #[error("{num_found} plots fit what is asked for, of:{}", list(all))]
+    Plots {
+        /// How many fit.
+        num_found: usize,
+        /// Those there are.
+        all: Vec<String>,
+    },
     /// The score asked for was not reached.
     #[error(
         "`{method}` has {scoring} {metric} {found:.4} on `{task}`, below the {wanted} asked for"
@@ -272,6 +280,7 @@ impl Coded for EvalError {
             Self::Failed { .. } => "eval.failed",
             Self::AskedFirst { .. } => "task.asks_first",
             Self::Unread { .. } => "eval.metric",
+            Self::Plots { .. } => "eval.plots",
             Self::Under { .. } => "eval.fail_under",
         }
     }
@@ -311,6 +320,9 @@ impl Coded for EvalError {
             Self::Interrupted { .. } => Some("give the same command again to go on".into()),
             Self::Failed { .. } => {
                 Some("give the same command again to run those items once more".into())
+            }
+            Self::Plots { .. } => {
+                Some("choose one with --task, --length, --chunk and --model".into())
             }
             Self::Rows(error) => error.hint(),
             Self::Missing { remedy, .. } | Self::NoHaystack { remedy, .. } => {

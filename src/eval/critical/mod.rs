@@ -1,7 +1,8 @@
 //! The paper's question about a finished run: how little of the KV footprint keeps a share of full attention's score?
 //!
 //! [`family`] puts methods together that differ only in how much they keep; each family is a curve of footprint and score for
-//! every task, length and chunk length. [`study`] finds where the curves cross, and how sure that is; [`lines`] shows it.
+//! every task, length and chunk length. [`study`] finds where the curves cross, and how sure that is; [`choice`] takes a part of
+//! it, and [`lines`] shows it.
 //!
 //! # Decisions
 //! - Every method of a run answers the same items, so items are drawn again for all of them at once. An item that any method
@@ -10,6 +11,7 @@
 //! - Masks of one size are one point, their mean: they differ in what they keep, not in how much.
 //! - Methods that skip compute keep every entry. They are no curve over the footprint, and have no critical one.
 
+pub mod choice;
 pub mod curve;
 pub mod family;
 pub mod lines;

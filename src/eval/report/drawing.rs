@@ -72,11 +72,29 @@ impl Drawing {
 
     /// The element: what it shows for those who do not see it, its numbers as CSV, the drawing.
     pub(super) fn finish(self, title: &str, description: &str, data: &Data) -> String {
+        self.element(title, description, data, "")
+    }
+
+    /// The same as a file of its own, which needs no page: with `style` inside, on a ground.
+    pub(super) fn finish_alone(
+        self,
+        title: &str,
+        description: &str,
+        data: &Data,
+        style: &str,
+    ) -> String {
+        let start = format!(
+            "<style>\n{style}</style>\n<rect width=\"100%\" height=\"100%\" class=\"page\"/>\n"
+        );
+        self.element(title, description, data, &start)
+    }
+
+    fn element(self, title: &str, description: &str, data: &Data, start: &str) -> String {
         let (width, height) = (px(self.width), px(self.height));
         let [title, description, csv] = [title, description, &data.csv()].map(escape_lines);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-             role=\"img\">\n<title>{title}</title>\n<desc>{description}</desc>\n<metadata>\n{csv}</metadata>\n{}</svg>\n",
+             role=\"img\">\n<title>{title}</title>\n<desc>{description}</desc>\n<metadata>\n{csv}</metadata>\n{start}{}</svg>\n",
             self.body
         )
     }

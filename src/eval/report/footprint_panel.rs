@@ -20,8 +20,16 @@ const ROW: f64 = 26.0;
 /// Half the length of a crossing's stroke on the line.
 const STROKE: f64 = 6.0;
 
-/// The figure, with its numbers below it.
-pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
+/// The drawing, and what is said of it.
+pub(super) struct Plot {
+    pub(super) drawing: Drawing,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) data: Data,
+}
+
+/// Draws the plot.
+pub(super) fn plot(panel: &Panel, keep: f64, looks: &Looks) -> Plot {
     let axes = Axes::new(
         Axis::percent("KV footprint, % of full attention's", true),
         Axis::percent("score, %", false),
@@ -51,9 +59,23 @@ pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
             );
         }
     }
-    let title = format!("{} at {} tokens", panel.task, panel.length);
-    let data = numbers(panel);
-    let svg = drawing.finish(&title, &description(panel, keep), &data);
+    Plot {
+        drawing,
+        title: format!("{} at {} tokens", panel.task, panel.length),
+        description: description(panel, keep),
+        data: numbers(panel),
+    }
+}
+
+/// The figure, with its numbers below it.
+pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
+    let Plot {
+        drawing,
+        title,
+        description,
+        data,
+    } = plot(panel, keep, looks);
+    let svg = drawing.finish(&title, &description, &data);
     let room = if panel.has_room {
         ""
     } else {

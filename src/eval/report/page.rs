@@ -2,6 +2,7 @@
 
 use super::escaped::escape_lines;
 use super::looks::Looks;
+use super::picture::STYLE as FIGURES;
 use super::{
     critical_table, depth_map, footprint_panel, mask_pictures, rent_picture, results_table,
     run_card,
@@ -14,7 +15,7 @@ use std::fmt::Write;
 /// Name of the file inside a run folder.
 pub const FILE_NAME: &str = "report.html";
 
-/// Rules that need no computation.
+/// Rules that need no computation, besides those of figures.
 const STYLE: &str = include_str!("style.css");
 
 /// Failed items that are named.
@@ -34,7 +35,7 @@ pub fn page(results: &Results, study: &Study) -> String {
     };
     page.line(&format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n<style>\n{STYLE}{1}\n</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n<style>\n{FIGURES}{STYLE}{1}\n</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n\
          <p>{2}</p>\n</header>\n<main>",
         escape(&title),
         depth_map::style(),
