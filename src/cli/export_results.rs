@@ -14,8 +14,8 @@ use std::time::SystemTime;
 /// Write a finished evaluation in the layout of another harness.
 ///
 /// Reads what `prulong eval --run-dir` wrote, and writes files that HELMET's plots, lm-evaluation-harness's tables or kvpress's
-/// leaderboard read. Every method and chunk length is a run of its own there. The time in the names of lm-evaluation-harness's
-/// files is when `results.json` was last written. Repeating it does nothing; other content is never overwritten without `--force`.
+/// leaderboard read. Every method and chunk length is a run of its own there. Repeating it does nothing; other content is never
+/// overwritten without `--force`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run folder of a finished evaluation.

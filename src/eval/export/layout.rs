@@ -34,7 +34,9 @@ impl Layout {
             Self::Helmet => {
                 "a JSON file per task, length and seed, with `.score` beside it, in a folder per method"
             }
-            Self::LmEval => "results_TIME.json and samples_TASK_TIME.jsonl, in a folder per method",
+            Self::LmEval => {
+                "results_TIME.json and samples_TASK_TIME.jsonl, in a folder per method; TIME is when results.json was last written"
+            }
             Self::KvPress => {
                 "a folder per method and length, with predictions.csv, metrics.json and config.yaml"
             }
