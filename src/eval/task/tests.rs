@@ -43,14 +43,18 @@ pub(in crate::eval) fn plan(lengths: &[usize]) -> Plan {
     }
 }
 
+fn haystack(folder: &Path) -> HeldOutDocuments {
+    let text: Box<dyn Source> = Box::new(Text::scan(folder, &TextSettings::default()).unwrap());
+    HeldOutDocuments::new(vec![text], 1.0, Arc::clone(&TOKENIZER)).unwrap()
+}
+
 /// The items of a task that hides needles in the texts of `folder`.
 pub(in crate::eval) fn items_in(
     folder: &Path,
     name: &str,
     plan: &Plan,
 ) -> Result<Vec<Item>, EvalError> {
-    let text: Box<dyn Source> = Box::new(Text::scan(folder, &TextSettings::default()).unwrap());
-    let haystack = HeldOutDocuments::new(vec![text], 1.0, Arc::clone(&TOKENIZER)).unwrap();
+    let haystack = haystack(folder);
     let task = find(name).unwrap();
     let needed = task.card().needs == Needs::Haystack;
     let haystack = needed.then_some(&haystack as &dyn crate::eval::haystack::Haystack);
@@ -326,45 +330,54 @@ fn every_item_fills_its_length_and_is_solved_from_its_prompt() {
     assert_eq!(solved, registered, "a task has no solver here");
 }
 
-/// A plan of two lengths that the task can fill.
-fn two_lengths(name: &str) -> Plan {
-    if CASES.iter().any(|case| case.name == name) {
-        return plan(&[256, 512]);
-    }
-    Plan {
-        num_depths: 2,
-        items_per_cell: 2,
-        ..plan(&[1280, 1536])
-    }
+/// The items of every task that a plan names.
+fn items_of_all(plans: &[Plan]) -> Vec<(&'static str, Vec<Vec<Item>>)> {
+    let folder = tempfile::tempdir().unwrap();
+    code(folder.path());
+    let haystack = haystack(folder.path());
+    let material = Material::new(Arc::clone(&TOKENIZER), Some(&haystack)).unwrap();
+    let of = |task: &'static dyn Task| {
+        let made = plans.iter().map(|plan| plan.items(task, &material));
+        (task.card().name, made.collect::<Result<_, _>>().unwrap())
+    };
+    ALL.map(of).into()
 }
 
 #[test]
 fn items_depend_on_seed_and_place_alone() {
-    for task in ALL {
-        let name = task.card().name;
-        let both = two_lengths(name);
-        let all = items(name, &both);
-        assert_eq!(all, items(name, &both));
-        let longer = Plan {
-            lengths: both.lengths[1..].to_vec(),
-            ..both.clone()
+    // Every task can fill these.
+    let [short, long] = [1280, 1536];
+    let both = Plan {
+        num_depths: 2,
+        items_per_cell: 2,
+        ..plan(&[short, long])
+    };
+    let turned = Plan {
+        lengths: vec![long, short],
+        ..both.clone()
+    };
+    let fewer = Plan {
+        lengths: vec![short],
+        items_per_cell: 1,
+        ..both.clone()
+    };
+    let reseeded = Plan {
+        seed: 4,
+        ..fewer.clone()
+    };
+    for (name, made) in items_of_all(&[both, turned, fewer, reseeded]) {
+        let [both, turned, fewer, reseeded] = &made[..] else {
+            panic!("four plans");
         };
-        let second = &all[both.num_depths * both.items_per_cell..];
-        assert_eq!(second, items(name, &longer), "{name}");
-        let fewer = Plan {
-            items_per_cell: 1,
-            ..longer
-        };
-        let firsts = second.iter().step_by(both.items_per_cell).cloned();
-        assert_eq!(firsts.collect::<Vec<_>>(), items(name, &fewer), "{name}");
-        let reseeded = Plan {
-            seed: 4,
-            ..both.clone()
-        };
-        let others = items(name, &reseeded);
-        assert!(all.iter().zip(&others).all(|(a, b)| a.prompt != b.prompt));
-        let prompts: BTreeSet<&[i64]> = all.iter().map(|item| &item.prompt[..]).collect();
-        assert_eq!(prompts.len(), all.len(), "{name}: two items are the same");
+        let (at_short, at_long) = both.split_at(4);
+        assert_eq!([at_long, at_short].concat(), *turned, "{name}");
+        let firsts: Vec<Item> = at_short.iter().step_by(2).cloned().collect();
+        assert_eq!(firsts, *fewer, "{name}");
+        assert_eq!(reseeded.len(), 2);
+        let mut pairs = firsts.iter().zip(reseeded);
+        assert!(pairs.all(|(a, b)| a.prompt != b.prompt), "{name}");
+        let prompts: BTreeSet<&[i64]> = both.iter().map(|item| &item.prompt[..]).collect();
+        assert_eq!(prompts.len(), 8, "{name}: two items are the same");
     }
 }
 
@@ -426,15 +439,16 @@ fn long_objects_have_keys_enough() {
 #[test]
 fn a_task_that_hides_needles_says_that_it_has_no_text() {
     let material = Material::new(Arc::clone(&TOKENIZER), None).unwrap();
+    let one = Plan {
+        num_depths: 1,
+        items_per_cell: 1,
+        ..plan(&[1280])
+    };
     for task in ALL {
-        let plan = two_lengths(task.card().name);
-        let made = plan.items(task, &material);
+        let made = one.items(task, &material);
         match task.card().needs {
             Needs::Haystack => assert_eq!(made.unwrap_err().code(), "eval.no_haystack"),
-            Needs::Nothing => assert_eq!(
-                made.unwrap().len(),
-                2 * plan.num_depths * plan.items_per_cell
-            ),
+            Needs::Nothing => assert_eq!(made.unwrap().len(), 1),
         }
     }
 }
