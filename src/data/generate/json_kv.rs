@@ -36,17 +36,17 @@ pub struct Digits {
     pub value_len: usize,
 }
 
-/// A key and its value.
+/// A key and its value, of any characters that JSON leaves unescaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// Hexadecimal digits.
+    /// No other pair of the object has the same.
     pub key: String,
-    /// Hexadecimal digits.
+    /// What is asked for.
     pub value: String,
 }
 
 impl Pair {
-    /// Draws pairs without end whose keys are all different and of `class`.
+    /// Draws pairs of hexadecimal digits without end whose keys are all different and of `class`.
     ///
     /// The class of a key is a function of the key. Short keys run out: there are `16^key_len` of both classes together.
     pub fn draw_distinct(
