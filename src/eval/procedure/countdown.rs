@@ -1,13 +1,10 @@
-//! Countdown: three calculations that make a target of given numbers, between `<Solution>` and `</Solution>`, after the
+//! Countdown: calculations that make a target of given numbers, between `<Solution>` and `</Solution>`, after the
 //! search that found them.
 
 use super::tag::tagged;
 use super::verdict::{Verdict, share};
 use crate::eval::scoring::{Pair, ScorePair};
 use crate::eval::text::chars::trim;
-
-/// Calculations of a solution.
-const NUM_STEPS: usize = 3;
 
 /// What a search begins with; the last one counts.
 const SEARCH: &str = "# Search Procedure";
@@ -43,13 +40,13 @@ pub fn judge(output: &str, numbers: &[i64], target: i64, search: &str) -> Verdic
     }
 }
 
-/// Whether the lines of `solution` make `target` of `numbers`, each used once.
+/// Whether the lines of `solution` make `target` of `numbers`, each used once: three lines of four numbers.
 fn solves(solution: &str, numbers: &[i64], target: i64) -> bool {
-    let lines: Vec<&str> = solution.split('\n').collect();
     let mut left = numbers.to_vec();
-    lines.len() == NUM_STEPS
-        && lines.iter().all(|line| step(line, &mut left).is_some())
-        && left.first() == Some(&target)
+    solution
+        .split('\n')
+        .all(|line| step(line, &mut left).is_some())
+        && left == [target]
 }
 
 /// Replaces both numbers of a right calculation by its result.
@@ -163,6 +160,63 @@ mod tests {
             let found = solves(solution, &[3, 8, 21, 30], end.unwrap());
             assert_eq!(found, expected, "{solution}");
         }
+    }
+
+    #[test]
+    fn the_last_result_is_all_that_is_left() {
+        let steps = "1 + 2 = 3\n3 + 3 = 6\n6 + 4 = 10";
+        assert!(solves(steps, &[1, 2, 3, 4], 10));
+        assert!(!solves(steps, &[7, 1, 2, 3, 4], 7), "7 is no result");
+        assert!(!solves(steps, &[7, 1, 2, 3, 4], 10), "7 is not used");
+        let more = format!("{steps}\n7 + 10 = 17");
+        assert!(solves(&more, &[7, 1, 2, 3, 4], 17));
+        assert!(!solves("7 + 0 = 7", &[7], 7), "nothing to calculate");
+    }
+
+    /// A search for 24 as `LongProc` makes them, in other words.
+    const SEARCH_OF_24: &str = "\
+        |- Pick two numbers: 3 and 5; left: 2, 4\n\
+        |- Try 5 + 3 = 8: now 8, 2, 4\n\
+        ||- Pick two numbers: 8 and 2; left: 4\n\
+        ||- Try 8 + 2 = 10: now 10, 4\n\
+        |||- Try 10 + 4 = 14: not the target, drop this branch\n\
+        |||- Try 10 - 4 = 6: not the target, drop this branch\n\
+        |||- Try 10 * 4 = 40: not the target, drop this branch\n\
+        |||- Try 10 / 4 = no whole number, drop this branch\n\
+        ||- Try 8 - 2 = 6: now 6, 4\n\
+        |||- Try 6 + 4 = 10: not the target, drop this branch\n\
+        |||- Try 6 - 4 = 2: not the target, drop this branch\n\
+        |||- Try 6 * 4 = 24: the target";
+
+    #[test]
+    fn partial_credit_is_that_of_the_python_scorer() {
+        let gold = Gold::Countdown {
+            numbers: vec![3, 5, 2, 4],
+            target: 24,
+            search: format!("# Search Procedure\n{SEARCH_OF_24}\n\n{FOUND}, as follows"),
+        };
+        for (from, to, num_lines) in [
+            ("", "", 10.0),
+            ("= 10: now 10", "= 11: now 11", 10.0),
+            ("= 10: now 10, 4", "= 10: drop this branch", 2.0),
+            ("8 and 2; left: 4", "8 and 4; left: 2", 1.0),
+            ("8 - 2 = 6", "8 * 2 = 6", 7.0),
+            ("3 and 5", "5 and 3", 0.0),
+            ("24: the target", "24: the target\n|- Try 1 + 1 = 2", 10.0),
+        ] {
+            let search = SEARCH_OF_24.replacen(from, to, 1);
+            let output = format!("First.\n# Search Procedure\n{search}\n<Solution>\n</Solution>");
+            let metrics = serde_json::json!({
+                "accuracy": 0.0, "partial_accuracy": num_lines / 11.0, "extraction_rate": 1.0,
+            });
+            assert_verdict(&output, &gold, &serde_json::json!({ "metrics": metrics }));
+        }
+        let cut: Vec<&str> = SEARCH_OF_24.split('\n').take(6).collect();
+        let output = format!("# Search Procedure\n{}", cut.join("\n"));
+        let metrics = serde_json::json!({
+            "accuracy": 0.0, "partial_accuracy": 4.0 / 11.0, "extraction_rate": 0.0,
+        });
+        assert_verdict(&output, &gold, &serde_json::json!({ "metrics": metrics }));
     }
 
     #[test]
