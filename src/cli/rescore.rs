@@ -17,13 +17,15 @@ pub struct Args {
     ///
     /// A file holds one JSON object per line: `output`, the text that a model wrote, and a right answer. That is `answers`
     /// (or `answer`), a text or a list of texts any of which is right, or `gold`, as in the predictions of `prulong eval`:
-    /// one of the kinds that --list names. `cue`, text that begins the answer, is optional. Other fields are left alone.
+    /// one of the kinds that --list names. These may be added: `cue`, text that begins the answer; `scores`, as in the
+    /// predictions; `output_ids` and `gold_ids`, token ids of both answers for the metrics that compare those. `schema` marks a
+    /// prediction. All other fields are left alone.
     ///
     /// Every metric has two scores: `compat` is that of the literature's scorer, quirks included, `strict` closes its
     /// loopholes. Means come with n and a 95 % bootstrap interval.
     ///
     /// A run folder, or its predictions.jsonl, is scored method by method, each task by its own metrics and prefix. Scores
-    /// stored in a file are compared with the new ones: exit code 1 if any differs.
+    /// written down in a file are compared with the new ones: exit code 1 if any differs.
     #[arg(value_name = "FILE", required_unless_present = "list")]
     file: Option<PathBuf>,
 
@@ -40,8 +42,8 @@ pub struct Args {
     metrics: Vec<Metric>,
 
     /// Also read the rest of the line behind this prefix as the answer, e.g. `Answer:`. The higher score counts for
-    /// `compat`, that line alone for `strict`. Answers of tasks are read as their tasks say [default: all of the output is the
-    /// answer].
+    /// `compat`, that line alone for `strict`. Refused for run folders, whose tasks say where answers stand [default: all of the
+    /// output is the answer].
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
 
@@ -73,12 +75,13 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
 }
 
 impl Args {
-    fn reading(&self) -> Reading<'_> {
-        match &self.prefix {
-            Some(prefix) if self.prefix_only => Reading::Line { prefix },
-            Some(prefix) => Reading::Either { prefix },
-            None => Reading::Whole,
-        }
+    fn reading(&self) -> Option<Reading<'_>> {
+        let prefix = self.prefix.as_deref()?;
+        Some(if self.prefix_only {
+            Reading::Line { prefix }
+        } else {
+            Reading::Either { prefix }
+        })
     }
 }
 

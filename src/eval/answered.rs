@@ -11,6 +11,8 @@ use std::iter;
 #[derive(Debug, Clone)]
 pub struct Answered<'a> {
     text: String,
+    /// The part of `text` that is the answer.
+    parsed: String,
     reading: Reading<'a>,
     gold: &'a Gold,
     tokens: Option<Tokens<'a>>,
@@ -21,26 +23,28 @@ pub struct Answered<'a> {
 pub struct Tokens<'a> {
     /// Given, without the token that ended it.
     pub output: &'a [i64],
-    /// Right.
+    /// Right; none where tokens say nothing about an answer.
     pub answer: &'a [i64],
 }
 
 impl<'a> Answered<'a> {
     /// What a model wrote after the prompt's last words `cue`, which begin the answer.
     pub fn new(cue: &str, output: &str, reading: Reading<'a>, gold: &'a Gold) -> Self {
+        let text = format!("{cue}{output}");
         Self {
-            text: format!("{cue}{output}"),
+            parsed: reading.parsed(&text).to_owned(),
+            text,
             reading,
             gold,
             tokens: None,
         }
     }
 
-    /// The same with token ids, for the metrics that compare those.
+    /// The same with token ids, for the metrics that compare those; without, where the right answer has none.
     #[must_use]
     pub fn with_tokens(self, tokens: Tokens<'a>) -> Self {
         Self {
-            tokens: Some(tokens),
+            tokens: Some(tokens).filter(|tokens| !tokens.answer.is_empty()),
             ..self
         }
     }
@@ -52,7 +56,7 @@ impl<'a> Answered<'a> {
 
     /// The part of the text that is the answer.
     pub fn parsed(&self) -> &str {
-        self.reading.parsed(&self.text)
+        &self.parsed
     }
 
     /// The right answer.

@@ -89,7 +89,7 @@ fn means_are_those_of_the_python_scorers() {
 }
 
 #[test]
-fn every_kind_of_gold_is_scored_and_metrics_have_other_names() {
+fn routes_are_scored_by_the_metrics_of_procedures() {
     let folder = tempfile::tempdir().unwrap();
     let cases = goldens("path_traversal");
     let route = |case: &Value| json!({"output": case["prediction"], "gold": {"kind": "route", "text": case["reference"]}});
@@ -105,16 +105,27 @@ fn every_kind_of_gold_is_scored_and_metrics_have_other_names() {
             "{name}: {mean}"
         );
     }
-    let answer = json!({"output": "Sure.\nlabel: cats", "answer": "cat"});
+}
+
+#[test]
+fn a_prefix_marks_the_answer_and_metrics_have_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = json!({"output": "cat\nlabel: dogs", "answer": "cat"});
     let name = file(&folder, &[answer]);
-    let mean = |extra: &[&str]| {
+    for (extra, compat, strict) in [
+        (&[][..], 0.5, 0.5),
+        (&["--prefix", "label:"], 0.5, 0.0),
+        (&["--prefix", "label:", "--prefix-only"], 0.0, 0.0),
+    ] {
         let all = [&[name.as_str(), "--metrics", "ROUGEL"], extra].concat();
-        let score = object(&all)["groups"][0]["scores"]["rougeL_f1"]["strict"]["mean"].clone();
-        score.as_f64().unwrap()
-    };
-    assert!((mean(&[]) - 0.5).abs() < 1e-12);
-    assert!((mean(&["--prefix", "label:"]) - 1.0).abs() < 1e-12);
-    assert!((mean(&["--prefix", "label:", "--prefix-only"]) - 1.0).abs() < 1e-12);
+        let score = &object(&all)["groups"][0]["scores"]["rougeL_f1"];
+        let mean = |of: &str| score[of]["mean"].as_f64().unwrap();
+        let far = |of: &str, wanted: f64| (mean(of) - wanted).abs() > 1e-12;
+        assert!(
+            !far("compat", compat) && !far("strict", strict),
+            "{extra:?}: {score}"
+        );
+    }
 }
 
 #[test]
@@ -191,6 +202,13 @@ fn a_run_folder_has_the_scores_that_were_stored() {
     assert!(
         out.contains(": full: ") && out.contains("stored scores are the same"),
         "{out}"
+    );
+    let (code, out, err) = rescore(&[folder, "--prefix", "Answer:"]);
+    assert_eq!((code, &*out), (2, ""), "{err}");
+    assert!(
+        err.contains("predictions.jsonl:1: it is an answer to `json_kv`")
+            && err.contains("leave out --prefix"),
+        "{err}"
     );
 
     let path = run.join("predictions.jsonl");

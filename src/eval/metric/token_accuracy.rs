@@ -3,8 +3,8 @@
 use crate::eval::answered::Answered;
 use crate::eval::scoring::{Pair, ScorePair};
 
-/// Share of the answer's tokens that the output has at the same place, in [0, 1]; 1 for an empty answer; nothing where the
-/// answers are not known as tokens.
+/// Share of the answer's tokens that the output has at the same place, in [0, 1]; nothing where the answers are not known
+/// as tokens.
 pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
     let tokens = answered.tokens()?;
     Some(Pair::both(token_accuracy(tokens.output, tokens.answer)))
@@ -12,9 +12,6 @@ pub fn score(answered: &Answered<'_>) -> Option<ScorePair> {
 
 #[expect(clippy::cast_precision_loss, reason = "answers are short")]
 fn token_accuracy(output: &[i64], answer: &[i64]) -> f64 {
-    if answer.is_empty() {
-        return 1.0;
-    }
     let right = answer.iter().zip(output).filter(|(a, o)| a == o).count();
     right as f64 / answer.len() as f64
 }

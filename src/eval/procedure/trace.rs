@@ -40,6 +40,11 @@ pub fn judge(output: &str, gold: &str) -> Verdict {
     }
 }
 
+/// Whether there is a step in `text` to compare a trace with.
+pub fn has_steps(text: &str) -> bool {
+    !every_step(text).is_empty()
+}
+
 /// The steps of `text` as the Python scorer reads them: it looks for indented ones, then loses all but the first.
 fn steps(text: &str) -> Vec<String> {
     let marked: Vec<&str> = lines(text)

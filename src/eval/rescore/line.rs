@@ -5,10 +5,12 @@ use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item_result::{ItemResult, Key, SCHEMA};
 use crate::eval::metric::registry::{ALL, Metric, Scores};
+use crate::eval::procedure::trace::has_steps;
 use crate::eval::reading::Reading;
 use crate::eval::scoring::ScorePair;
 use crate::eval::task::registry::find;
 use crate::eval::task::{Card, Task};
+use crate::eval::text::choice::LETTERS;
 use serde_json::{Map, Value};
 
 /// Names for the list of right answers: ours, and that of most data sets.
@@ -109,17 +111,20 @@ impl Line {
     }
 
     /// The scores by `asked`; where nothing is asked for, by the metrics written down with it, or else by all that can read
-    /// its gold. Answers of tasks are read as the task says, others by `reading`.
+    /// its gold. Answers of tasks are read as the task says, others by `reading`, without one as a whole.
     ///
     /// # Errors
-    /// The first metric that cannot read its gold, or a task that does not exist.
+    /// The first metric that cannot read its gold, a task that does not exist, or a reading for a task's answer.
     pub fn scores(
         &self,
         asked: &[Metric],
-        reading: Reading<'_>,
+        reading: Option<Reading<'_>>,
     ) -> Result<Scores<ScorePair>, Flaw> {
-        let card = self.key.as_ref().map(|key| card(&key.task)).transpose()?;
-        let reading = card.map_or(reading, |card| card.reading);
+        let reading = match (&self.key, reading) {
+            (Some(key), None) => card(&key.task)?.reading,
+            (Some(key), Some(_)) => return Err(Flaw::read_otherwise(&key.task)),
+            (None, reading) => reading.unwrap_or(Reading::Whole),
+        };
         let answered = Answered::new(&self.cue, &self.output, reading, &self.gold);
         let answered = match &self.tokens {
             Some([output, answer]) => answered.with_tokens(Tokens { output, answer }),
@@ -143,6 +148,13 @@ impl Flaw {
         Self {
             reason: reason.into(),
             remedy: None,
+        }
+    }
+
+    fn read_otherwise(task: &str) -> Self {
+        Self {
+            reason: format!("it is an answer to `{task}`, which says itself where answers stand"),
+            remedy: Some("leave out --prefix"),
         }
     }
 }
@@ -222,10 +234,20 @@ fn collect(name: &str, value: &Value, answers: &mut Vec<String>) -> Result<(), F
 
 fn checked(gold: Gold) -> Result<Gold, Flaw> {
     let reason = match &gold {
-        Gold::Answers { answers } if answers.is_empty() => "its list of right answers is empty",
+        Gold::Answers { answers } if answers.is_empty() => {
+            "its list of right answers is empty".to_owned()
+        }
+        Gold::Choice { letter, .. } if !LETTERS.contains(letter) => {
+            format!("its gold's `{letter}` is none of the letters A to D")
+        }
+        Gold::Trace { text } if !has_steps(text) => {
+            "its gold is a trace of no line with a step behind a `-`".to_owned()
+        }
         Gold::Travel {
             cities, durations, ..
-        } if cities.len() != durations.len() => "its gold has not as many durations as cities",
+        } if cities.len() != durations.len() => {
+            "its gold has not as many durations as cities".to_owned()
+        }
         _ => return Ok(gold),
     };
     Err(Flaw::new(reason))
@@ -294,6 +316,18 @@ mod tests {
                 "durations",
             ),
             (
+                r#"{"output": "a", "gold": {"kind": "choice", "letter": "E", "text": "b"}}"#,
+                "`E` is none of the letters A to D",
+            ),
+            (
+                r#"{"output": "a", "gold": {"kind": "choice", "letter": "b", "text": "b"}}"#,
+                "`b` is none",
+            ),
+            (
+                r#"{"output": "a", "gold": {"kind": "trace", "text": "Step 1\n * - 2\n-"}}"#,
+                "no line with a step",
+            ),
+            (
                 r#"{"output": "a", "answer": "b", "gold": {"kind": "rows", "text": "b"}}"#,
                 "both",
             ),
@@ -331,7 +365,7 @@ mod tests {
         };
         let line = of(&written);
         assert_eq!(line.key, Some(written.key()));
-        let found = line.scores(&[], Reading::Whole).unwrap();
+        let found = line.scores(&[], None).unwrap();
         let metrics: Vec<Metric> = found.keys().copied().collect();
         assert_eq!(metrics, [Metric::ExactMatch, Metric::TokenAccuracy]);
         assert!((found[&Metric::TokenAccuracy].strict - 0.5).abs() < 1e-12);
@@ -342,20 +376,36 @@ mod tests {
             task: "riddles".to_owned(),
             ..result("x")
         };
-        let flaw = of(&unknown).scores(&[], Reading::Whole).unwrap_err();
+        let flaw = of(&unknown).scores(&[], None).unwrap_err();
         assert!(flaw.reason.contains("no task `riddles`"));
-        let flaw = line.scores(&[Metric::RowF1], Reading::Whole).unwrap_err();
+        let flaw = line.scores(&[Metric::RowF1], None).unwrap_err();
         assert!(flaw.reason.contains("`row_f1` cannot score"), "{flaw:?}");
     }
 
     #[test]
     fn without_tokens_every_metric_of_texts_scores() {
-        let line = parse(r#"{"output": "Answer: b", "answers": ["b"]}"#).unwrap();
-        let found = line.scores(&[], Reading::Whole).unwrap();
-        assert_eq!(found.len(), 9, "{found:?}");
-        assert!(!found.contains_key(&Metric::ExactTokens));
-        assert_eq!(found[&Metric::ExactMatch], ScorePair::default());
-        let either = line.scores(&[Metric::ExactMatch], Reading::ANSWER).unwrap();
-        assert!((either[&Metric::ExactMatch].strict - 1.0).abs() < 1e-12);
+        for ids in [
+            "",
+            r#", "gold_ids": [], "output_ids": [7]"#,
+            r#", "gold_ids": [7]"#,
+        ] {
+            let line = r#"{"output": "Answer: b", "answers": ["b"]IDS}"#.replace("IDS", ids);
+            let line = parse(&line).unwrap();
+            let found = line.scores(&[], None).unwrap();
+            assert_eq!(found.len(), 9, "{found:?}");
+            assert_eq!(found[&Metric::ExactMatch], ScorePair::default());
+            let either = line.scores(&[Metric::ExactMatch], Some(Reading::ANSWER));
+            assert!((either.unwrap()[&Metric::ExactMatch].strict - 1.0).abs() < 1e-12);
+            let flaw = line.scores(&[Metric::TokenAccuracy], None).unwrap_err();
+            assert!(flaw.reason.contains("has no token ids"), "{flaw:?}");
+        }
+    }
+
+    #[test]
+    fn answers_of_tasks_are_read_as_the_task_says_alone() {
+        let line = Line::parse(&serde_json::to_vec(&result("x")).unwrap()).unwrap();
+        let flaw = line.scores(&[], Some(Reading::ANSWER)).unwrap_err();
+        assert!(flaw.reason.contains("an answer to `recall`"), "{flaw:?}");
+        assert_eq!(flaw.remedy, Some("leave out --prefix"));
     }
 }

@@ -77,8 +77,8 @@ pub struct Mean {
     pub strict: Score,
 }
 
-/// Scores every line by `metrics`, or, if there are none, by those that its task reports, or else by all that can read it.
-/// Answers of tasks are read as their tasks say, others by `reading`.
+/// Scores every line by `metrics`, or, if there are none, by those whose scores are written down with it, or else by all
+/// that can read it. Answers of tasks are read as their tasks say, others by `reading`, without one as a whole.
 ///
 /// # Errors
 /// [`RescoreError::Line`] for the first line that cannot be scored, [`RescoreError::Empty`] without any,
@@ -86,7 +86,7 @@ pub struct Mean {
 pub fn report(
     lines: &mut Lines,
     metrics: &[Metric],
-    reading: Reading<'_>,
+    reading: Option<Reading<'_>>,
 ) -> Result<Report, RescoreError> {
     let mut report = Report {
         schema: SCHEMA,

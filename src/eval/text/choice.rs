@@ -1,11 +1,15 @@
 //! Which of several lettered options a line names.
 
 use super::chars::{is_word, trim};
+use std::ops::RangeInclusive;
+
+/// The letters of options.
+pub const LETTERS: RangeInclusive<char> = 'A'..='D';
 
 /// The first of the capitals A to D that stands alone; where there is none, the one letter that is all of the line but for
 /// punctuation. Articles are no letters, so that an answer of nothing is none.
 pub fn letter(line: &str) -> Option<char> {
-    let is_option = |letter: &char| ('A'..='D').contains(letter);
+    let is_option = |letter: &char| LETTERS.contains(letter);
     let mut before = None;
     let mut rest = line.chars();
     while let Some(c) = rest.next() {

@@ -16,7 +16,7 @@ fn written(lines: &[String]) -> (tempfile::TempDir, PathBuf) {
 
 fn of(lines: &[String], metrics: &[Metric]) -> Result<Report, RescoreError> {
     let (folder, _) = written(lines);
-    report(&mut Lines::open(folder.path())?, metrics, Reading::Whole)
+    report(&mut Lines::open(folder.path())?, metrics, None)
 }
 
 fn foreign(output: &str, answers: &str) -> String {
