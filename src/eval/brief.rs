@@ -29,7 +29,7 @@ pub fn lines(results: &Results) -> Vec<String> {
 fn block(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let asked = &results.provenance.grid;
     let (metric, headline) = (task.task.metric, task.task.headline);
-    let per_length = asked.items_per_cell * asked.depths.len() * asked.seeds.len();
+    let per_length = asked.num_items() / asked.lengths.len().max(1);
     let chunk = match results.parts.len() {
         1 => String::new(),
         _ => format!(", chunk {}", of.chunk_len),

@@ -318,7 +318,9 @@ impl std::fmt::Display for StreamingIdentity {
 impl Grid {
     /// Items of one task.
     pub fn num_items(&self) -> usize {
-        self.seeds.len() * self.lengths.len() * self.depths.len() * self.items_per_cell
+        let of_length = self.depths.len() * self.items_per_cell;
+        let of_length = self.limit.map_or(of_length, |limit| limit.min(of_length));
+        self.seeds.len() * self.lengths.len() * of_length
     }
 
     /// Names of the items that were run, the same in every task.
@@ -393,7 +395,10 @@ mod tests {
             items_per_cell: 2,
             limit,
         };
-        assert_eq!(grid(None).ids().len(), grid(None).num_items());
+        for limit in [None, Some(1), Some(3), Some(9)] {
+            let grid = grid(limit);
+            assert_eq!(grid.ids().len(), grid.num_items(), "{limit:?}");
+        }
         let ids: Vec<String> = grid(Some(3)).ids().into_iter().collect();
         let expected = [
             "64-0-0-s1",

@@ -86,7 +86,7 @@ fn whole(results: &Results, subject: &Subject<'_>, written_s: u64) -> Value {
             },
             "batch_size": 1,
             "device": of.machine.device,
-            "limit": null,
+            "limit": of.grid.limit,
             "gen_kwargs": null,
             "random_seed": of.grid.seeds.first(),
         },
