@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["AskArgs", "MethodArgs", "StreamingArgs", "TextArgs", "ComputeArgs"]
+        conflicts_with_all = ["AskArgs", "MethodArgs", "StreamingArgs", "TextArgs", "FileArgs", "ComputeArgs"]
     )]
     config: Option<PathBuf>,
 
@@ -36,7 +36,8 @@ pub struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "config")]
     overrides: Vec<String>,
 
-    /// List all tasks with what they measure, how they are scored and what they need, and do nothing else.
+    /// List all tasks with what they measure, how they are scored and what they need, and do nothing else. Files are looked for
+    /// in the folders named, for --lengths.
     #[arg(long)]
     list: bool,
 
@@ -90,7 +91,8 @@ struct ReportArgs {
 /// If the model, the text or a setting is unusable, if items failed, or with `--fail-under` if the score is not reached.
 pub fn run(args: Args) -> Result<(), AnyFault> {
     if args.list {
-        return eval_tasks::list(args.report.json);
+        let asked = args.ask.file();
+        return eval_tasks::list(args.report.json, &asked.files, &asked.lengths);
     }
     let loaded = load(&args)?;
     let conduct = Conduct {

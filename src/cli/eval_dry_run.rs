@@ -9,6 +9,7 @@ use crate::eval::ledger::Ledger;
 use crate::eval::request::Request;
 use crate::eval::run_folder::RunFolder;
 use crate::fault::AnyFault;
+use std::collections::BTreeSet;
 
 /// What [`super::eval_run::run`] would do.
 ///
@@ -23,10 +24,16 @@ pub(super) fn forecast(
     let subjects = Subject::all(request)?;
     let mut ledger = Ledger::in_memory();
     let mut parts = Vec::new();
+    let mut notes = BTreeSet::new();
     for (index, subject) in subjects.iter().enumerate() {
         let (questions, haystack) = ask(request, subject, conduct.limit)?;
+        notes.extend(questions.iter().flat_map(|of| of.set.notes.clone()));
         if let (0, Some(path)) = (index, conduct.run_dir) {
-            let facts = facts(&provenance(loaded, &machine, haystack), &subjects);
+            let facts = facts(
+                &provenance(loaded, &machine, haystack),
+                &subjects,
+                &questions,
+            );
             ledger = RunFolder::peek(path, &facts)?;
         }
         let size = CacheSize {
@@ -46,8 +53,13 @@ pub(super) fn forecast(
             });
         }
     }
+    let left_out = request
+        .left_out
+        .iter()
+        .map(|reason| format!("left out: {reason}"));
     let warnings = subjects
         .iter()
         .flat_map(|subject| subject.warnings(request));
+    let warnings = warnings.chain(left_out).chain(notes);
     Ok(Forecast::new(parts, warnings.collect()))
 }

@@ -1,6 +1,7 @@
 //! The flags of `prulong eval` that spell an evaluation out: the same that a file says.
 
 use super::compute::ComputeArgs;
+use super::eval_files::FileArgs;
 use super::eval_methods::MethodArgs;
 use super::eval_tasks;
 use super::text_args::TextArgs;
@@ -65,6 +66,9 @@ pub(super) struct AskArgs {
     #[command(flatten)]
     text: TextArgs,
 
+    #[command(flatten)]
+    files: FileArgs,
+
     /// Names every random choice: same seed, same items.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -101,6 +105,7 @@ impl AskArgs {
             methods: self.methods.settings(),
             streaming: self.methods.streaming(),
             text: self.text.settings(),
+            files: self.files.settings(),
             run: self.compute.settings(),
         }
     }

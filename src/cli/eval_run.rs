@@ -10,7 +10,10 @@ use super::{output, run_setup, text_args};
 use crate::config::load::{Loaded, values};
 use crate::eval::categories::categories;
 use crate::eval::ceiling;
+use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
+use crate::eval::files::error::FilesError;
+use crate::eval::files::library::Library;
 use crate::eval::haystack::{Haystack, HaystackIdentity};
 use crate::eval::item_result::Key;
 use crate::eval::ledger::Ledger;
@@ -22,6 +25,7 @@ use crate::fault::AnyFault;
 use crate::model::llama::Llama;
 use crate::train::signal::Interrupt;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,7 +69,8 @@ pub(super) fn run(
     let lens: Vec<usize> = items.flat_map(Questions::lengths).collect();
     let mut provenance = provenance(loaded, &machine, haystack);
     provenance.grid.limit = conduct.limit;
-    let facts = facts(&provenance, &subjects);
+    let questions = first.as_ref().map_or(&[][..], |(questions, _)| questions);
+    let facts = facts(&provenance, &subjects, questions);
     let opened = conduct
         .run_dir
         .map(|path| RunFolder::open(path, &loaded.resolved, &facts));
@@ -82,18 +87,27 @@ pub(super) fn run(
     };
     run.begin(&provenance);
     let mut parts = Vec::new();
+    let mut notes = BTreeSet::new();
     for subject in &subjects {
         let (questions, _) = match first.take() {
             Some(first) => first,
             None => ask(subject)?,
         };
+        notes.extend(questions.iter().flat_map(|of| of.set.notes.clone()));
         parts.extend(run.subject(subject, &questions)?);
     }
     run.console.finish();
     run.ledger.settle(&run.keys)?;
     let results = Results {
         schema: SCHEMA.to_owned(),
-        warnings: warnings(request, &subjects, &provenance, &parts, conduct.limit),
+        warnings: warnings(
+            request,
+            &subjects,
+            &provenance,
+            &parts,
+            conduct.limit,
+            &notes,
+        ),
         provenance,
         parts,
         failures: run.ledger.failures().filter_map(Failure::of).collect(),
@@ -117,7 +131,12 @@ pub(super) fn ask(
         .then(|| text_args::open(&request.file.text, &subject.tokenizer))
         .transpose()?;
     let haystack: Option<&dyn Haystack> = haystack.as_deref();
-    let material = Material::new(Arc::clone(&subject.tokenizer), haystack)?;
+    let library = Library::open(&request.file.files).map_err(EvalError::Files)?;
+    let library = library.for_model(subject.dir());
+    let library = library
+        .map_err(FilesError::Chat)
+        .map_err(EvalError::Files)?;
+    let material = Material::new(Arc::clone(&subject.tokenizer), haystack)?.with_library(library);
     let questions = eval_tasks::questions(request, &material, limit)?;
     Ok((questions, haystack.map(Haystack::identity)))
 }
@@ -160,6 +179,9 @@ impl Run<'_> {
             machine.libtorch,
             self.ledger.len()
         ));
+        for reason in &self.request.left_out {
+            output::note(format!("left out: {reason}"));
+        }
     }
 
     fn subject(
@@ -196,7 +218,10 @@ impl Run<'_> {
         let evaluation = evaluation(self.request, &self.machine, subject, questions, chunk_len);
         self.keys.extend(evaluation.keys());
         Ok(TaskResult {
-            task: TaskInfo::from(&questions.card),
+            task: TaskInfo {
+                own: questions.set.own(),
+                ..TaskInfo::from(&questions.card)
+            },
             methods: evaluation.run(llama, &mut self.ledger, &mut self.console)?,
         })
     }
@@ -210,12 +235,12 @@ pub(super) fn evaluation<'a>(
     questions: &'a Questions,
     chunk_len: usize,
 ) -> Evaluation<'a> {
-    let Questions { card, items } = questions;
+    let Questions { card, set } = questions;
     Evaluation {
         model: &subject.identity.name,
         task: card.name,
-        items,
-        num_expected: request.grid().num_items(),
+        items: &set.items,
+        num_expected: set.num_expected,
         metrics: card.metrics().collect(),
         reading: card.reading,
         tokenizer: &subject.tokenizer,
@@ -245,13 +270,27 @@ pub(super) fn provenance(
 }
 
 /// Everything that decides answers: settings, files by their fingerprints instead of their places, program and machine.
-pub(super) fn facts(provenance: &Provenance, subjects: &[Subject]) -> Value {
+pub(super) fn facts(
+    provenance: &Provenance,
+    subjects: &[Subject],
+    questions: &[Questions],
+) -> Value {
     let mut facts = provenance.config.clone();
     let Some(table) = facts.as_object_mut() else {
         return facts;
     };
     for of_place in ["models", "text", "run", "streaming"] {
         table.remove(of_place);
+    }
+    if let Some(files) = table.get_mut("files").and_then(Value::as_object_mut) {
+        for of_place in ["helmet", "longproc", "ruler", "prompts"] {
+            files.remove(of_place);
+        }
+    }
+    for of in questions {
+        if let Some(fingerprint) = &of.set.fingerprint {
+            table.insert(format!("files_of_{}", of.card.name), json!(fingerprint));
+        }
     }
     let models = subjects.iter();
     let models: serde_json::Map<String, Value> = models
@@ -270,11 +309,19 @@ fn warnings(
     provenance: &Provenance,
     parts: &[Part],
     limit: Option<usize>,
+    notes: &BTreeSet<String>,
 ) -> Vec<String> {
     let mut warnings: Vec<String> = subjects
         .iter()
         .flat_map(|subject| subject.warnings(request))
         .collect();
+    warnings.extend(
+        request
+            .left_out
+            .iter()
+            .map(|reason| format!("left out: {reason}")),
+    );
+    warnings.extend(notes.iter().cloned());
     warnings.extend(limit.map(|limit| {
         format!("at most {limit} items of each task, length and seed were run (`--limit`)")
     }));

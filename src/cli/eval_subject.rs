@@ -14,7 +14,7 @@ use crate::model::llama::Llama;
 use crate::model::weights::Weights;
 use crate::shape::AttentionShape;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A model to be asked.
@@ -85,6 +85,11 @@ impl Subject {
             streaming: plan.streaming.map(StreamingIdentity::from),
             methods,
         })
+    }
+
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Loads the weights.

@@ -1,26 +1,33 @@
 //! The tasks of `prulong eval`: their names on the command line, their list, their items, the verdict on them.
 
 use super::output::{self, Output};
+use crate::config::eval_files::FileSettings;
 use crate::eval::error::EvalError;
+use crate::eval::files::library::Library;
 use crate::eval::item::Item;
+use crate::eval::item_set::ItemSet;
 use crate::eval::material::Material;
 use crate::eval::method::MethodKind;
 use crate::eval::request::Request;
 use crate::eval::results::{MethodResult, Results, TaskResult};
 use crate::eval::suite::{self, Suite};
 use crate::eval::table::chance_text;
-use crate::eval::task::registry::{ALL, find};
+use crate::eval::task::registry::{all, find};
 use crate::eval::task::{Card, Needs, Task};
 use crate::fault::AnyFault;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Turns a name into its task; the help lists all names.
+/// Turns a name into its task; the help lists those that need no files.
 pub(super) fn parser() -> impl TypedValueParser<Value = &'static dyn Task> {
-    let values = ALL.map(|task| {
+    let values = all().map(|task| {
         let card = task.card();
-        PossibleValue::new(card.name).help(card.about)
+        let value = PossibleValue::new(card.name).help(card.about);
+        value.hide(!card.needs.is_offline())
     });
-    PossibleValuesParser::new(values).try_map(|name| find(&name).ok_or("it is not registered"))
+    PossibleValuesParser::new(values.collect::<Vec<_>>())
+        .try_map(|name| find(&name).ok_or("it is not registered"))
 }
 
 /// Turns a name into its suite; the help lists all names.
@@ -35,13 +42,13 @@ pub(super) struct Questions {
     /// The task.
     pub(super) card: Card,
     /// Its items.
-    pub(super) items: Vec<Item>,
+    pub(super) set: ItemSet,
 }
 
 impl Questions {
     /// Lengths asked for, one per item.
     pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.items.iter().map(|item| item.meta.length)
+        self.set.items.iter().map(|item| item.meta.length)
     }
 }
 
@@ -53,24 +60,18 @@ pub(super) fn questions(
 ) -> Result<Vec<Questions>, EvalError> {
     let of_task = |task: &&'static dyn Task| {
         let card = task.card();
-        let mut items = Vec::new();
-        for plan in request.plans() {
-            items.extend(match limit {
-                Some(limit) => plan.first_items(limit, *task, material)?,
-                None => plan.items(*task, material)?,
-            });
-        }
+        let mut set = task.items(material, &request.plans(), limit)?;
         if request.file.query_agnostic {
             let is_late = |item: &Item| item.parts.before_question().is_some();
-            if !items.iter().all(is_late) {
+            if !set.items.iter().all(is_late) {
                 let task = card.name.to_owned();
                 return Err(EvalError::AskedFirst { task });
             }
         }
         if request.file.stop_newline {
-            items.iter_mut().for_each(Item::stop_at_newline);
+            set.items.iter_mut().for_each(Item::stop_at_newline);
         }
-        Ok(Questions { card, items })
+        Ok(Questions { card, set })
     };
     request.tasks.iter().map(of_task).collect()
 }
@@ -112,13 +113,21 @@ pub(super) fn judge(fail_under: Option<f64>, results: &Results) -> Result<(), Ev
 struct Listing {
     tasks: Vec<Card>,
     suites: Vec<Suite>,
+    /// Files of the user's that are not there, by task: of those whose folder was named and has some for the lengths.
+    missing: BTreeMap<&'static str, Vec<PathBuf>>,
 }
 
-/// Prints every task and every suite.
-pub(super) fn list(json: bool) -> Result<(), AnyFault> {
+/// Prints every task and every suite; of the user's files, those of `lengths` are looked for.
+pub(super) fn list(json: bool, files: &FileSettings, lengths: &[usize]) -> Result<(), AnyFault> {
+    let library = Library::open(files).map_err(EvalError::Files)?;
+    let missing = all().filter_map(|task| {
+        let paths = task.missing(&library, lengths).ok()?;
+        Some((task.card().name, paths))
+    });
     let listing = Listing {
-        tasks: ALL.map(Task::card).to_vec(),
+        tasks: all().map(Task::card).collect(),
         suites: suite::ALL.to_vec(),
+        missing: missing.collect(),
     };
     if json {
         output::json(&listing)?;
@@ -131,11 +140,12 @@ pub(super) fn list(json: bool) -> Result<(), AnyFault> {
         "judged by",
         "chance",
         "needs",
-        "offline",
+        "at hand",
         "asks for",
     ]))?;
     for card in &listing.tasks {
-        out.line(line(card))?;
+        let missing = listing.missing.get(card.name);
+        out.line(line(card, missing.is_some_and(Vec::is_empty)))?;
     }
     for suite in &listing.suites {
         let tasks = suite.tasks.join(", ");
@@ -145,22 +155,30 @@ pub(super) fn list(json: bool) -> Result<(), AnyFault> {
     Ok(())
 }
 
-fn line(card: &Card) -> String {
+fn line(card: &Card, is_at_hand: bool) -> String {
     let needs = match card.needs {
         Needs::Nothing => "nothing",
         Needs::Haystack => "text (--source, --data)",
+        Needs::Helmet => "files (--helmet)",
+        Needs::LongProc => "files (--longproc)",
+        Needs::Ruler => "files (--ruler)",
     };
     row([
         card.name,
         card.category.name(),
-        &format!("{} ({})", card.metric.name(), card.headline.name()),
+        &judged_by(card),
         &chance_text(card.chance),
         needs,
-        if card.needs.is_offline() { "yes" } else { "no" },
+        if is_at_hand { "yes" } else { "no" },
         card.about,
     ])
 }
 
-fn row([name, category, metric, chance, needs, offline, about]: [&str; 7]) -> String {
-    format!("{name:<15} {category:<10} {metric:<30} {chance:<7} {needs:<23} {offline:<7} {about}")
+fn judged_by(card: &Card) -> String {
+    let proxy = if card.proxy { ", proxy" } else { "" };
+    format!("{} ({}{proxy})", card.metric.name(), card.headline.name())
+}
+
+fn row([name, category, metric, chance, needs, at_hand, about]: [&str; 7]) -> String {
+    format!("{name:<22} {category:<13} {metric:<30} {chance:<7} {needs:<23} {at_hand:<7} {about}")
 }

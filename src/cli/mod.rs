@@ -25,6 +25,7 @@ pub mod doctor;
 pub mod eval;
 mod eval_console;
 mod eval_dry_run;
+mod eval_files;
 mod eval_flags;
 mod eval_methods;
 mod eval_run;

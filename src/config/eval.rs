@@ -4,6 +4,7 @@
 
 use crate::config::check;
 use crate::config::error::Bad;
+use crate::config::eval_files::FileSettings;
 use crate::config::eval_text::TextSettings;
 use crate::config::load::ConfigFile;
 use crate::config::run::MachineSettings;
@@ -52,6 +53,9 @@ pub struct EvalFile {
     /// The text to hide facts in; read by the tasks that need one.
     #[serde(default)]
     pub text: TextSettings,
+    /// The user's files of published evaluations; read by the tasks that ask their items.
+    #[serde(default)]
+    pub files: FileSettings,
     /// What to compute on.
     #[serde(default)]
     pub run: MachineSettings,
@@ -110,6 +114,7 @@ impl ConfigFile for EvalFile {
             paths.extend(masks.map(|(of, mask)| (format!("models.{at}.masks.{of}"), mask)));
         }
         paths.extend(self.text.paths());
+        paths.extend(self.files.paths());
         paths
     }
 

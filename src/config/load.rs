@@ -76,6 +76,26 @@ pub fn load_as<F: ConfigFile, T>(
     print(&file, config)
 }
 
+/// Loads `text` as [`load`] does a file called `name`; no path in it is changed.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text<F: ConfigFile>(
+    name: &Path,
+    text: &str,
+) -> Result<Loaded<F::Checked>, ConfigError> {
+    let source = Source {
+        path: name,
+        text,
+        overrides: &[],
+    };
+    let tree = source.tree()?;
+    let blame = |bad| source.blame(&tree, bad);
+    let file: F = de::read(&tree).map_err(blame)?;
+    let config = file.check().map_err(blame)?;
+    print(&file, config)
+}
+
 /// Checks settings that flags spelt out; their relative paths are relative to the working directory.
 ///
 /// # Errors

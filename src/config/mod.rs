@@ -19,9 +19,11 @@ pub mod error;
 pub mod load;
 
 pub mod eval;
+pub mod eval_files;
 pub mod eval_text;
 pub mod pretrain;
 pub mod train;
+pub mod wording;
 
 pub mod attention;
 pub mod corpus;

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** nothing is ever written into a user's data folder.
 
+pub mod chat_template;
 pub mod collate;
 pub mod error;
 pub mod generate;

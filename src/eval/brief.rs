@@ -29,7 +29,7 @@ pub fn lines(results: &Results) -> Vec<String> {
 fn block(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let asked = &results.provenance.grid;
     let (metric, headline) = (task.task.metric, task.task.headline);
-    let per_length = asked.num_items() / asked.lengths.len().max(1);
+    let per_length = task.task.num_items(asked) / asked.lengths.len().max(1);
     let chunk = match results.parts.len() {
         1 => String::new(),
         _ => format!(", chunk {}", of.chunk_len),
@@ -38,7 +38,7 @@ fn block(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]
         "{} on {}{chunk}: {} in %, {}; {per_length} items a length; KV counted from the caches",
         task.task.name,
         of.model.name,
-        metric.title(),
+        task.task.title(),
         headline.name()
     )];
     let end = ["all lengths", "footprint", "peak", "peak bytes"].map(str::to_owned);

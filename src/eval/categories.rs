@@ -2,8 +2,8 @@
 
 use super::results::{TaskInfo, TaskResult};
 use super::summary::{Summary, mean};
-use super::task::Category;
-use super::task::registry::ALL;
+use super::task::registry;
+use super::task::{Category, Task};
 use std::collections::BTreeSet;
 
 /// One method on the tasks of one category.
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 pub struct CategoryResult {
     /// What the tasks measure.
     pub category: Category,
+    /// Whose tasks they are.
+    pub collection: String,
     /// The method's unique name.
     pub method: String,
     /// Unweighted mean over the tasks of the score each is judged by.
@@ -23,27 +25,30 @@ pub struct CategoryResult {
     pub partial: bool,
 }
 
-/// The means of every category that `tasks` touch, and of every method that answered anything there.
+/// The means of every category of a collection that `tasks` touch, and of every method that answered anything there.
 pub fn categories(tasks: &[TaskResult]) -> Vec<CategoryResult> {
-    let touched: BTreeSet<Category> = tasks.iter().map(|of| of.task.category).collect();
+    let group = |of: &TaskResult| (of.task.collection.clone(), of.task.category);
+    let touched: BTreeSet<(String, Category)> = tasks.iter().map(group).collect();
     let names = tasks.first().map_or(&[][..], |of| &of.methods);
     let mut results = Vec::new();
-    for category in touched {
-        let of_category: Vec<&TaskResult> = tasks
-            .iter()
-            .filter(|of| of.task.category == category)
-            .collect();
+    for touched in touched {
+        let of_category: Vec<&TaskResult> =
+            tasks.iter().filter(|of| group(of) == touched).collect();
         results.extend(
             names
                 .iter()
-                .filter_map(|method| one(category, &method.name, &of_category)),
+                .filter_map(|method| one(&touched, &method.name, &of_category)),
         );
     }
     results
 }
 
 /// The mean of `method` over the tasks of which it answered anything; nothing if there are none.
-fn one<'a>(category: Category, method: &str, tasks: &[&'a TaskResult]) -> Option<CategoryResult> {
+fn one<'a>(
+    (collection, category): &(String, Category),
+    method: &str,
+    tasks: &[&'a TaskResult],
+) -> Option<CategoryResult> {
     let answered = |task: &&'a TaskResult| {
         let TaskInfo {
             metric, headline, ..
@@ -57,13 +62,14 @@ fn one<'a>(category: Category, method: &str, tasks: &[&'a TaskResult]) -> Option
         return None;
     }
     let is_whole = |(_, summary, _): &(&TaskResult, &Summary, f64)| summary.is_complete();
-    let num_tasks = ALL
-        .iter()
-        .filter(|task| task.card().category == category)
+    let cards = registry::all().map(Task::card);
+    let num_tasks = cards
+        .filter(|card| card.category == *category && card.needs.collection() == collection)
         .count();
     let names = found.iter().map(|(task, ..)| task.task.name.clone());
     Some(CategoryResult {
-        category,
+        category: *category,
+        collection: collection.clone(),
         method: method.to_owned(),
         mean: mean(found.iter().map(|(_, _, mean)| *mean)),
         tasks: names.collect(),

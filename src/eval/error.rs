@@ -1,5 +1,6 @@
 //! What can go wrong between a task and its results.
 
+use super::files::error::FilesError;
 use crate::checkpoint::identity::Change;
 use crate::data::error::DataError;
 use crate::data::mds::error::MdsError;
@@ -51,6 +52,9 @@ pub enum EvalError {
     /// Text could not be read or tokenised.
     #[error("cannot write the prompts")]
     Data(#[from] DataError),
+    /// The user's files of a published evaluation cannot be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// Packed rows could not be read.
     #[error("cannot read the packed rows to hide needles in")]
     Rows(#[from] MdsError),
@@ -259,6 +263,7 @@ impl Coded for EvalError {
             Self::TooShort { .. } | Self::TooMany { .. } => "task.length",
             Self::TooLong { .. } => "eval.lengths",
             Self::Data(error) => error.code(),
+            Self::Files(error) => error.code(),
             Self::Rows(error) => error.code(),
             Self::Missing { .. } => "eval.missing",
             Self::Streaming { .. } => "eval.streaming",
@@ -288,6 +293,7 @@ impl Coded for EvalError {
     fn kind(&self) -> Kind {
         match self {
             Self::Data(error) => error.kind(),
+            Self::Files(error) => error.kind(),
             Self::Rows(error) => error.kind(),
             Self::Footprint { .. } => Kind::Numerical,
             Self::File { .. } => Kind::Storage,
@@ -306,6 +312,7 @@ impl Coded for EvalError {
                 Some("ask it without --query-agnostic, or leave it out".into())
             }
             Self::Data(error) => error.hint(),
+            Self::Files(error) => error.hint(),
             Self::Line { .. } => Some("remove that line: its item is run again".into()),
             Self::Unfinished { .. } => {
                 Some("pass the folder that `prulong eval --run-dir` wrote; its command given again completes it".into())

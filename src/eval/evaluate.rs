@@ -197,6 +197,7 @@ impl Evaluation<'_> {
     }
 
     fn generate(&self, work: &Work<'_>, item: &Item) -> Result<Generation, AnyFault> {
+        item.check_len()?;
         let mut stop_tokens = work.engine.llama.config().eos_ids.clone();
         if item.stop == Stop::Newline {
             stop_tokens.extend(&work.newlines);
@@ -263,6 +264,7 @@ impl Evaluation<'_> {
             needle_distance: item.meta.needle_distance,
             num_units: item.meta.num_units,
             seed: item.meta.seed,
+            origin: item.origin.clone(),
             mask: method.mask_name.clone(),
             query_agnostic: self.query_agnostic,
             prompt_hash: prompt_hash(&item.prompt),

@@ -1,5 +1,7 @@
 //! One prompt with its answer.
 
+use super::error::EvalError;
+use super::files::error::FilesError;
 use super::gold::Gold;
 use super::parts::Parts;
 use super::plan::Place;
@@ -26,6 +28,34 @@ pub struct Item {
     pub max_new_tokens: usize,
     /// What ends an output before that.
     pub stop: Stop,
+    /// Where it was read, where it was not generated.
+    pub origin: Option<Origin>,
+}
+
+/// Where an item was read, and what was done to it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// Name of its file, and its line or place in the file's list.
+    pub source: String,
+    /// blake3 of the wording around it; nothing where the file holds whole prompts.
+    pub template: Option<String>,
+    /// Whether it is asked through the model's chat template.
+    pub chat: bool,
+    /// What was left out of it.
+    pub truncated: Option<Truncated>,
+}
+
+/// What was left out of a prompt that was too long.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Truncated {
+    /// The part that was cut at its end: always `context`.
+    pub part: String,
+    /// Tokens left out.
+    pub tokens: usize,
+    /// Letters left out.
+    pub chars: usize,
+    /// Whether no right answer stands in the context any more, while one did; nothing where that cannot be told.
+    pub gold_lost: Option<bool>,
 }
 
 /// What is known of an item beside what is asked.
@@ -39,10 +69,10 @@ pub struct Meta {
     pub index: usize,
     /// Seed of its random choices.
     pub seed: u64,
-    /// Where the needle really stands, as a share of the text around it.
-    pub depth: f64,
-    /// Tokens from the last one of what the answer is read from to the prompt's last one.
-    pub needle_distance: usize,
+    /// Where the needle really stands, as a share of the text around it; nothing where there is none, or it is not known.
+    pub depth: Option<f64>,
+    /// Tokens from the last one of what the answer is read from to the prompt's last one, where it is known.
+    pub needle_distance: Option<usize>,
     /// Pairs, lines, sentences or steps that the context is made of; nothing where it is not made of such.
     pub num_units: Option<usize>,
 }
@@ -71,6 +101,28 @@ pub struct Filling {
 }
 
 impl Item {
+    /// Tokens of prompt and longest output.
+    pub fn max_len(&self) -> usize {
+        self.prompt.len() + self.max_new_tokens
+    }
+
+    /// Refuses an item of a file that takes more tokens than its length.
+    ///
+    /// # Errors
+    /// [`FilesError::Overflow`] if it does.
+    pub fn check_len(&self) -> Result<(), EvalError> {
+        match &self.origin {
+            Some(origin) if self.max_len() > self.meta.length => {
+                Err(EvalError::Files(FilesError::Overflow {
+                    source_row: origin.source.clone(),
+                    needed: self.max_len(),
+                    length: self.meta.length,
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The item of a generated task at `place`.
     pub fn generated(place: &Place, filling: Filling) -> Self {
         Self {
@@ -80,8 +132,8 @@ impl Item {
                 depth_index: place.depth_index,
                 index: place.index,
                 seed: place.seed,
-                depth: filling.depth,
-                needle_distance: filling.needle_distance,
+                depth: Some(filling.depth),
+                needle_distance: Some(filling.needle_distance),
                 num_units: filling.num_units,
             },
             prompt: ids(&filling.prompt),
@@ -91,6 +143,7 @@ impl Item {
             answer: ids(&filling.answer),
             max_new_tokens: filling.max_new_tokens,
             stop: Stop::End,
+            origin: None,
         }
     }
 

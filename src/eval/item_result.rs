@@ -3,6 +3,7 @@
 //! **Invariant:** the same settings give the same bytes, but for `timing`.
 
 use super::gold::Gold;
+use super::item::Origin;
 use super::metric::registry::Scores;
 use super::scoring::ScorePair;
 use crate::fault::{AnyFault, Coded};
@@ -30,14 +31,17 @@ pub struct ItemResult {
     pub length_target: usize,
     /// Place in the depth grid.
     pub depth_index: usize,
-    /// Where the needle really stands, in [0, 1].
-    pub depth: f64,
-    /// Tokens from the last one of what the answer is read from to the prompt's last one.
-    pub needle_distance: usize,
+    /// Where the needle really stands, in [0, 1], where there is one.
+    pub depth: Option<f64>,
+    /// Tokens from the last one of what the answer is read from to the prompt's last one, where it is known.
+    pub needle_distance: Option<usize>,
     /// Pairs, lines, sentences or steps that the context is made of, where it is made of such.
     pub num_units: Option<usize>,
     /// Seed of the item.
     pub seed: u64,
+    /// Where it was read, where it was not generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Name of the mask file in use; nothing for other methods and random masks.
     pub mask: Option<String>,
     /// Whether the method compressed the context before it saw the question.
@@ -215,10 +219,11 @@ pub(crate) mod samples {
             id: id.to_owned(),
             length_target: 160,
             depth_index: 0,
-            depth: 0.1,
-            needle_distance: 100,
+            depth: Some(0.1),
+            needle_distance: Some(100),
             num_units: None,
             seed: 0,
+            origin: None,
             mask: None,
             query_agnostic: false,
             prompt_hash: "00".to_owned(),

@@ -1,16 +1,18 @@
 //! What tasks make their items of.
 
 use super::error::EvalError;
+use super::files::library::Library;
 use super::haystack::Haystack;
 use crate::data::generate::needle_tokens::NeedleTokens;
 use crate::data::tokenizer::Tokenizer;
 use std::sync::Arc;
 
-/// A tokenizer, and text to hide needles in for the tasks that need it.
+/// A tokenizer, and text to hide needles in and files of items for the tasks that need them.
 pub struct Material<'a> {
     tokenizer: Arc<Tokenizer>,
     needle_tokens: NeedleTokens,
     haystack: Option<&'a dyn Haystack>,
+    library: Library,
 }
 
 impl<'a> Material<'a> {
@@ -26,7 +28,19 @@ impl<'a> Material<'a> {
             needle_tokens: NeedleTokens::new(Arc::clone(&tokenizer))?,
             tokenizer,
             haystack,
+            library: Library::default(),
         })
+    }
+
+    /// The same with the user's files.
+    #[must_use]
+    pub fn with_library(self, library: Library) -> Self {
+        Self { library, ..self }
+    }
+
+    /// The user's files of published evaluations.
+    pub fn library(&self) -> &Library {
+        &self.library
     }
 
     /// The tokenizer of the model.

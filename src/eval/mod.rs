@@ -1,6 +1,7 @@
 //! Tasks, metrics and results: what a mask costs in answers and saves in memory.
 //!
-//! [`request`] is what was asked for. [`task`] makes prompts with known answers for every place of a [`plan`], [`method_plan`]
+//! [`request`] is what was asked for. [`task`] makes prompts with known answers for every place of a [`plan`], or reads them from
+//! the user's files ([`dataset`], [`files`]); [`method_plan`]
 //! names what is compared, [`evaluate`] runs every method on the same items, [`metric`] compares the answers with each
 //! [`gold`]. [`run_folder`] keeps every answer ([`item_result`]) through kills; [`results`] is what they add up to, [`table`]
 //! what is shown; [`rescore`] scores what was written down again. [`saved_run`] reads a folder back, [`critical`] finds the
@@ -16,19 +17,23 @@ pub mod categories;
 pub mod ceiling;
 pub mod choice;
 pub mod critical;
+pub mod dataset;
 pub mod document;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod files;
 pub mod forecast;
 pub mod forecast_table;
 pub mod gold;
 #[cfg(test)]
 mod goldens;
 pub mod haystack;
+pub mod grid;
 mod held;
 pub mod item;
 pub mod item_result;
+pub mod item_set;
 pub mod ledger;
 pub mod mask_file;
 pub mod material;

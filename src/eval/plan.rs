@@ -55,31 +55,25 @@ impl Plan {
     /// Makes every item of `task`, by length, depth and index.
     ///
     /// # Errors
-    /// As [`Task::item`].
+    /// As [`Task::items`].
     pub fn items(&self, task: &dyn Task, material: &Material<'_>) -> Result<Vec<Item>, EvalError> {
-        self.first_items(usize::MAX, task, material)
+        Ok(task
+            .items(material, std::slice::from_ref(self), None)?
+            .items)
     }
 
-    /// Makes `limit` items of every length of `task`, the same ones that [`Self::items`] makes: those of every depth before a
-    /// second one of any.
-    ///
-    /// # Errors
-    /// As [`Task::item`].
-    pub fn first_items(
-        &self,
-        limit: usize,
-        task: &dyn Task,
-        material: &Material<'_>,
-    ) -> Result<Vec<Item>, EvalError> {
-        let first = self.first_places(limit);
-        let items = first.iter().map(|place| task.item(material, place));
-        items.collect()
-    }
-
-    /// The places of [`Self::first_items`].
-    pub fn first_places(&self, limit: usize) -> Vec<Place> {
+    /// All places, or `limit` of every length: those of every depth before a second one of any.
+    pub fn first_places(&self, limit: Option<usize>) -> Vec<Place> {
+        let limit = limit.unwrap_or(usize::MAX);
         let is_first = |place: &Place| place.index * self.num_depths + place.depth_index < limit;
-        self.places().into_iter().filter(is_first).collect()
+        let mut places = self.places();
+        places.retain(is_first);
+        places
+    }
+
+    /// Places in all.
+    pub fn num_places(&self) -> usize {
+        self.lengths.len() * self.num_depths * self.items_per_cell
     }
 
     /// The depths of the grid, each in (0, 1).

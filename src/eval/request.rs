@@ -1,21 +1,26 @@
 //! What was asked for: an evaluation file whose words have become tasks, methods and masks.
 
 use super::error::EvalError;
+use super::files::error::FilesError;
+use super::files::library::Library;
+use super::grid::Grid;
 use super::mask_file::{self, MaskUnderTest, Overrides};
 use super::method_plan::MethodPlan;
 use super::method_spec::MethodSpec;
 use super::plan::Plan;
-use super::results::Grid;
 use super::streaming::streaming;
-use super::suite;
-use super::task::registry::{ALL, find};
+use super::suite::{self, Suite};
+use super::task::registry::{self, find};
 use super::task::{Needs, Task};
 use crate::config::error::{Bad, Problem};
 use crate::config::eval::{EvalFile, ModelUnderTest};
 use crate::config::load::ConfigFile;
-use crate::fault::AnyFault;
+use crate::fault::{AnyFault, Coded};
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
+
+/// Missing files that an error names.
+const MOST_NAMED: usize = 3;
 
 /// A checked evaluation.
 #[derive(Debug, Clone)]
@@ -26,6 +31,8 @@ pub struct Request {
     pub tasks: Vec<&'static dyn Task>,
     /// Methods beside full attention and masks.
     pub methods: Vec<MethodSpec>,
+    /// Which tasks of a suite are left out, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Request {
@@ -46,10 +53,12 @@ impl Request {
                 })?);
             }
         }
+        let (tasks, left_out) = tasks(&file)?;
         Ok(Self {
-            tasks: tasks(&file)?,
-            methods,
             file,
+            tasks,
+            methods,
+            left_out,
         })
     }
 
@@ -121,8 +130,11 @@ impl Request {
     }
 }
 
+/// Tasks, and which ones of a suite are left out.
+type Tasks = (Vec<&'static dyn Task>, Vec<String>);
+
 /// The tasks of the list, or of the suite.
-fn tasks(file: &EvalFile) -> Result<Vec<&'static dyn Task>, Bad> {
+fn tasks(file: &EvalFile) -> Result<Tasks, Bad> {
     let unknown = |key: String, value: &str, known: Vec<&'static str>| Bad {
         key,
         problem: Problem::UnknownValue {
@@ -132,14 +144,65 @@ fn tasks(file: &EvalFile) -> Result<Vec<&'static dyn Task>, Bad> {
     };
     let Some(name) = &file.suite else {
         let named = file.tasks.iter().enumerate().map(|(at, name)| {
-            let known = || ALL.iter().map(|task| task.card().name).collect();
+            let known = || registry::all().map(|task| task.card().name).collect();
             find(name).ok_or_else(|| unknown(format!("tasks.{at}"), name, known()))
         });
-        return named.collect();
+        return Ok((named.collect::<Result<_, _>>()?, Vec::new()));
     };
     let known = || suite::ALL.iter().map(|suite| suite.name).collect();
     let suite = suite::find(name).ok_or_else(|| unknown("suite".to_owned(), name, known()))?;
-    Ok(suite.tasks.iter().filter_map(|name| find(name)).collect())
+    let tasks: Vec<&'static dyn Task> = suite.tasks.iter().filter_map(|name| find(name)).collect();
+    if !suite.found_only {
+        return Ok((tasks, Vec::new()));
+    }
+    found(suite, tasks, file).map_err(|error| {
+        let remedy = error
+            .hint()
+            .map_or(String::new(), |hint| format!("; {hint}"));
+        Bad {
+            key: "suite".to_owned(),
+            problem: Problem::Value {
+                reason: format!("= \"{name}\": {error}{remedy}"),
+            },
+        }
+    })
+}
+
+/// Those whose files are there, and what is missing for the others.
+fn found(
+    suite: Suite,
+    tasks: Vec<&'static dyn Task>,
+    file: &EvalFile,
+) -> Result<Tasks, FilesError> {
+    let library = Library::open(&file.files)?;
+    let (mut found, mut left_out, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unnamed = None;
+    for task in tasks {
+        let missing = match task.missing(&library, &file.lengths) {
+            // A suite reads several folders, and some of them are enough.
+            Err(error @ FilesError::Unnamed { .. }) => {
+                left_out.push(error.to_string());
+                unnamed = unnamed.or(Some(error));
+                continue;
+            }
+            missing => missing?,
+        };
+        if let Some(path) = missing.first() {
+            left_out.push(format!("{}: no `{}`", task.card().name, path.display()));
+            paths.extend(missing);
+        } else {
+            found.push(task);
+        }
+    }
+    if found.is_empty() {
+        if let (true, Some(error)) = (paths.is_empty(), unnamed) {
+            return Err(error);
+        }
+        paths.truncate(MOST_NAMED);
+        let suite = suite.name;
+        return Err(FilesError::Nothing { suite, paths });
+    }
+    Ok((found, left_out))
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 //! **Invariant:** the same settings give the same bytes, but for the `timing` objects.
 
 use super::categories::CategoryResult;
+use super::grid::Grid;
 use super::haystack::HaystackIdentity;
 use super::item_result::{ItemError, ItemResult};
 use super::method::{Keeps, MethodKind, Streaming};
 use super::metric::registry::Metric;
-use super::plan::Plan;
 use super::scoring::Scoring;
 use super::summary::Summary;
-use super::task::{Card, Category};
+use super::task::{Card, Category, Needs};
 use crate::infer::policy::evicting::{EvictionMethod, Selection};
 use crate::infer::policy::snapkv::Smoothing;
 use crate::shape::AttentionShape;
@@ -59,22 +59,6 @@ pub struct Provenance {
     pub machine: MachineIdentity,
 }
 
-/// Which items each task has: one for every combination.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Grid {
-    /// Each names all random choices of its items.
-    pub seeds: Vec<u64>,
-    /// Prompt and answer together, in tokens.
-    pub lengths: Vec<usize>,
-    /// Places of the depth grid, in [0, 1].
-    pub depths: Vec<f64>,
-    /// Items per seed, length and depth.
-    pub items_per_cell: usize,
-    /// Items of each task, length and seed that were run, where a limit was set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-}
-
 /// One model with one chunk length.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Part {
@@ -118,6 +102,29 @@ pub struct TaskInfo {
     pub headline: Scoring,
     /// Expected score of a guess, in [0, 1].
     pub chance: f64,
+    /// Whose tasks it is one of.
+    #[serde(default = "ours")]
+    pub collection: String,
+    /// Whether its metric stands in for a judge that has to be paid.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy: bool,
+    /// Its items, where they are not those of the grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<OwnItems>,
+}
+
+/// Items that were read from files.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct OwnItems {
+    /// Depths at which they stand, in rising order; none where that is not known.
+    pub depths: Vec<f64>,
+    /// Names of those that were run.
+    pub ids: BTreeSet<String>,
+}
+
+/// The collection of tasks that are generated.
+fn ours() -> String {
+    Needs::Nothing.collection().to_owned()
 }
 
 /// What computed the numbers.
@@ -287,6 +294,9 @@ impl From<&Card> for TaskInfo {
             also: card.also.to_vec(),
             headline: card.headline,
             chance: card.chance,
+            collection: card.needs.collection().to_owned(),
+            proxy: card.proxy,
+            own: None,
         }
     }
 }
@@ -295,6 +305,27 @@ impl TaskInfo {
     /// Every score that is reported, the one it is judged by first.
     pub fn metrics(&self) -> impl Iterator<Item = Metric> {
         std::iter::once(self.metric).chain(self.also.iter().copied())
+    }
+
+    /// What the metric it is judged by is called: where that stands in for a judge, it says so.
+    pub fn title(&self) -> String {
+        let title = self.metric.title();
+        if self.proxy {
+            format!("{title} (proxy)")
+        } else {
+            title.to_owned()
+        }
+    }
+
+    /// How many items it has in this run.
+    pub fn num_items(&self, grid: &Grid) -> usize {
+        let own = self.own.as_ref();
+        own.map_or_else(|| grid.num_items(), |own| own.ids.len())
+    }
+
+    /// The depths at which its items stand; none where that is not known.
+    pub fn depths<'a>(&'a self, grid: &'a Grid) -> &'a [f64] {
+        self.own.as_ref().map_or(&grid.depths, |own| &own.depths)
     }
 }
 
@@ -312,30 +343,6 @@ impl std::fmt::Display for StreamingIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (rule, sink, window) = (self.rule.name(), self.sink_len, self.window_len);
         write!(f, "{rule} with sink {sink} and window {window}")
-    }
-}
-
-impl Grid {
-    /// Items of one task.
-    pub fn num_items(&self) -> usize {
-        let of_length = self.depths.len() * self.items_per_cell;
-        let of_length = self.limit.map_or(of_length, |limit| limit.min(of_length));
-        self.seeds.len() * self.lengths.len() * of_length
-    }
-
-    /// Names of the items that were run, the same in every task.
-    pub fn ids(&self) -> BTreeSet<String> {
-        let plan = |seed: &u64| Plan {
-            seed: *seed,
-            lengths: self.lengths.clone(),
-            num_depths: self.depths.len(),
-            items_per_cell: self.items_per_cell,
-        };
-        let places = self.seeds.iter().flat_map(|seed| {
-            let limit = self.limit.unwrap_or(usize::MAX);
-            plan(seed).first_places(limit)
-        });
-        places.map(|place| place.id()).collect()
     }
 }
 
@@ -371,7 +378,9 @@ impl TaskResult {
             .map(|method| method.summary.cells.as_slice());
         cells.unwrap_or_default().iter().any(|cell| {
             let here = cell.length == length && cell.depth_index == depth_index;
-            here && cell.min_needle_distance < window_len
+            here && cell
+                .min_needle_distance
+                .is_some_and(|distance| distance < window_len)
         })
     }
 }
@@ -384,30 +393,5 @@ mod tests {
     fn commands_can_be_given_to_a_shell() {
         let words = ["prulong", "eval", "it's", "", "a=b,c"].map(str::to_owned);
         assert_eq!(shell_line(&words), "prulong eval 'it'\\''s' '' a=b,c");
-    }
-
-    #[test]
-    fn a_limit_names_items_of_every_depth_before_a_second_one_of_any() {
-        let grid = |limit| Grid {
-            seeds: vec![1, 2],
-            lengths: vec![64],
-            depths: vec![0.25, 0.75],
-            items_per_cell: 2,
-            limit,
-        };
-        for limit in [None, Some(1), Some(3), Some(9)] {
-            let grid = grid(limit);
-            assert_eq!(grid.ids().len(), grid.num_items(), "{limit:?}");
-        }
-        let ids: Vec<String> = grid(Some(3)).ids().into_iter().collect();
-        let expected = [
-            "64-0-0-s1",
-            "64-0-0-s2",
-            "64-0-1-s1",
-            "64-0-1-s2",
-            "64-1-0-s1",
-            "64-1-0-s2",
-        ];
-        assert_eq!(ids, expected);
     }
 }

@@ -5,7 +5,7 @@
 use super::error::EvalError;
 use super::item_result::ItemResult;
 use super::ledger;
-use super::results::{self, Results, SCHEMA, TaskInfo};
+use super::results::{self, Results, SCHEMA, TaskInfo, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -24,8 +24,7 @@ type Line = (usize, ItemResult);
 /// [`EvalError::Line`] for files that are not what they should be, [`EvalError::File`] for those that cannot be read.
 pub fn read(folder: &Path) -> Result<Results, EvalError> {
     let mut results = read_results(folder)?;
-    let ids = results.provenance.grid.ids();
-    let mut series = read_answers(folder, &ids)?;
+    let mut series = read_answers(folder, &asked(&results))?;
     for part in &mut results.parts {
         for task in &mut part.tasks {
             for method in &mut task.methods {
@@ -87,10 +86,21 @@ fn read_results(folder: &Path) -> Result<Results, EvalError> {
     Ok(results)
 }
 
-/// Every answer to the items `ids` by what it belongs to, in the order of the lines.
+/// Names of the items of every task.
+fn asked(results: &Results) -> BTreeMap<String, BTreeSet<String>> {
+    let grid = results.provenance.grid.ids();
+    let tasks = results.parts.iter().flat_map(|part| &part.tasks);
+    let ids = tasks.map(|TaskResult { task, .. }| {
+        let own = task.own.as_ref().map(|own| own.ids.clone());
+        (task.name.clone(), own.unwrap_or_else(|| grid.clone()))
+    });
+    ids.collect()
+}
+
+/// Every answer to the items `asked` by what it belongs to, in the order of the lines.
 fn read_answers(
     folder: &Path,
-    ids: &BTreeSet<String>,
+    asked: &BTreeMap<String, BTreeSet<String>>,
 ) -> Result<BTreeMap<Series, Vec<Line>>, EvalError> {
     let path = folder.join(ledger::FILE_NAME);
     let answers = ledger::read(&path).map_err(|error| match error {
@@ -101,7 +111,11 @@ fn read_answers(
     })?;
     let mut series: BTreeMap<Series, Vec<Line>> = BTreeMap::new();
     let lines = (1..).zip(answers);
-    for (line, answer) in lines.filter(|(_, answer)| ids.contains(&answer.id)) {
+    let is_asked = |answer: &ItemResult| {
+        let ids = asked.get(&answer.task);
+        ids.is_some_and(|ids| ids.contains(&answer.id))
+    };
+    for (line, answer) in lines.filter(|(_, answer)| is_asked(answer)) {
         let key = (
             answer.model.clone(),
             answer.chunk_len,

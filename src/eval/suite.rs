@@ -9,14 +9,17 @@ pub struct Suite {
     pub about: &'static str,
     /// Names of its tasks.
     pub tasks: &'static [&'static str],
+    /// Whether tasks are left out, and named, where files of the user's are not there.
+    pub found_only: bool,
 }
 
 /// All suites.
-pub const ALL: [Suite; 2] = [
+pub const ALL: [Suite; 4] = [
     Suite {
         name: "quick",
         about: "the small tasks, which a model of a few million parameters can do",
         tasks: &["recall", "json_kv", "label_map", "copy_table"],
+        found_only: false,
     },
     Suite {
         name: "offline",
@@ -35,6 +38,57 @@ pub const ALL: [Suite; 2] = [
             "niah_multiquery",
             "cwe",
         ],
+        found_only: false,
+    },
+    Suite {
+        name: "helmet",
+        about: "the paper's 21 data sets, those whose files are found in the folders of HELMET and LongProc",
+        tasks: &[
+            "helmet_niah_mk_2",
+            "helmet_niah_mk_3",
+            "helmet_niah_mv",
+            "helmet_json_kv",
+            "kilt_nq",
+            "kilt_triviaqa",
+            "kilt_hotpotqa",
+            "kilt_popqa_3",
+            "msmarco_rerank_psg",
+            "icl_trec_coarse",
+            "icl_trec_fine",
+            "icl_banking77",
+            "icl_clinic150",
+            "icl_nlu",
+            "narrativeqa",
+            "infbench_qa_eng",
+            "infbench_choice_eng",
+            "infbench_sum_eng",
+            "multi_lexsum",
+            "html_to_tsv_0.5k",
+            "html_to_tsv_2k",
+            "html_to_tsv_8k",
+            "travel_planning_2k",
+        ],
+        found_only: true,
+    },
+    Suite {
+        name: "ruler",
+        about: "RULER's thirteen tasks, those whose files are found",
+        tasks: &[
+            "ruler_niah_single_1",
+            "ruler_niah_single_2",
+            "ruler_niah_single_3",
+            "ruler_niah_multikey_1",
+            "ruler_niah_multikey_2",
+            "ruler_niah_multikey_3",
+            "ruler_niah_multivalue",
+            "ruler_niah_multiquery",
+            "ruler_vt",
+            "ruler_cwe",
+            "ruler_fwe",
+            "ruler_qa_1",
+            "ruler_qa_2",
+        ],
+        found_only: true,
     },
 ];
 

@@ -88,8 +88,8 @@ pub struct Cell {
     pub depth_index: usize,
     /// Items.
     pub num_items: usize,
-    /// Nearest needle: tokens from its last one to the prompt's last one.
-    pub min_needle_distance: usize,
+    /// Nearest needle: tokens from its last one to the prompt's last one; nothing where that is not known.
+    pub min_needle_distance: Option<usize>,
     /// Means of both scores by each metric of the task.
     pub scores: Scores<ScorePair>,
 }
@@ -180,11 +180,7 @@ fn cells(items: &[&ItemResult]) -> Vec<Cell> {
         length,
         depth_index,
         num_items: items.len(),
-        min_needle_distance: items
-            .iter()
-            .map(|item| item.needle_distance)
-            .min()
-            .unwrap_or(0),
+        min_needle_distance: items.iter().filter_map(|item| item.needle_distance).min(),
         scores: by_metric(&items, |values| mean(values.iter().copied())),
     };
     groups.into_iter().map(cell).collect()

@@ -121,7 +121,8 @@ fn heading(results: &Results, of: &Part) -> Vec<String> {
 
 fn scores(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>]) -> Vec<String> {
     let card = &task.task;
-    let titles: Vec<&str> = card.metrics().map(Metric::title).collect();
+    let others = card.also.iter().map(|metric| metric.title().to_owned());
+    let titles: Vec<String> = std::iter::once(card.title()).chain(others).collect();
     let width = width(columns, 22);
     let mut lines = vec![
         format!(
@@ -136,7 +137,7 @@ fn scores(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>
     let window_len = of.streaming.map_or(0, |of| of.window_len);
     let mut any_near = false;
     let grid = &results.provenance.grid;
-    let depths = &grid.depths;
+    let depths = card.depths(grid);
     for &length in &grid.lengths {
         for (depth_index, depth) in depths.iter().enumerate() {
             let at = |cell: &Cell| cell.length == length && cell.depth_index == depth_index;
@@ -146,7 +147,7 @@ fn scores(results: &Results, of: &Part, task: &TaskResult, columns: &[Column<'_>
             let depth = format!("{depth:.2}{}", if near { "*" } else { " " });
             lines.push(row(&length.to_string(), &depth, width, cells));
         }
-        if depths.len() > 1 {
+        if depths.len() != 1 {
             let at = |cell: &Cell| cell.length == length;
             let cells = columns.iter().map(|column| column.scores(card, at));
             lines.push(row(&length.to_string(), "all ", width, cells));

@@ -2,6 +2,7 @@
 
 use prulong::eval::categories::categories;
 use prulong::eval::gold::Gold;
+use prulong::eval::grid::Grid;
 use prulong::eval::item_result::{
     self, Finish, ItemError, ItemResult, KvCounts, Timing, TokenCounts,
 };
@@ -9,8 +10,8 @@ use prulong::eval::method::{Method, Streaming};
 use prulong::eval::method_plan::MethodPlan;
 use prulong::eval::plan::{self, Plan};
 use prulong::eval::results::{
-    EvictionIdentity, Failure, Grid, MachineIdentity, MaskIdentity, MethodResult, ModelIdentity,
-    Part, Provenance, Results, SCHEMA, StreamingIdentity, TaskInfo, TaskResult,
+    EvictionIdentity, Failure, MachineIdentity, MaskIdentity, MethodResult, ModelIdentity, Part,
+    Provenance, Results, SCHEMA, StreamingIdentity, TaskInfo, TaskResult,
 };
 use prulong::eval::scoring::Pair;
 use prulong::eval::summary::summarise;
@@ -226,10 +227,11 @@ fn item(
         id: at.id(),
         length_target: place.length,
         depth_index: at.depth_index,
-        depth: at.depth,
-        needle_distance: 100,
+        depth: Some(at.depth),
+        needle_distance: Some(100),
         num_units: None,
         seed: 7,
+        origin: None,
         mask: None,
         query_agnostic: false,
         prompt_hash: "00".to_owned(),

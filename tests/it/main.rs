@@ -9,6 +9,7 @@ mod cli_critical;
 mod cli_data;
 mod cli_eval;
 mod cli_export_results;
+mod cli_eval_files;
 mod cli_eval_plan;
 mod cli_footprint;
 mod cli_frame;

@@ -2,11 +2,13 @@
 //!
 //! # Decisions
 //! The text of a document never yields a special token: `</s>` inside source code is five characters, not an end of text.
-//! Whoever builds a sequence adds the begin and end tokens by id.
+//! Whoever builds a sequence adds the begin and end tokens by id, or writes a chat's own text with
+//! [`Tokenizer::encode_marked`].
 
 use super::special::{SpecialIds, find_special};
 use crate::data::error::DataError;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Larger tokenizer files are refused before they are parsed; the largest published ones have 35 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -18,6 +20,8 @@ const REPLACEMENT: &str = "\u{fffd}";
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same, but special tokens in a text are those tokens; made when first needed.
+    marked: OnceLock<tokenizers::Tokenizer>,
     special: SpecialIds,
     num_ids: usize,
     fingerprint: String,
@@ -57,6 +61,7 @@ impl Tokenizer {
         let num_ids = num_ids(&inner, special);
         Ok(Self {
             inner,
+            marked: OnceLock::new(),
             special,
             num_ids,
             fingerprint: blake3::hash(&bytes).to_hex().to_string(),
@@ -73,6 +78,35 @@ impl Tokenizer {
             .encode_fast(text, false)
             .map_err(|error| tokenize("encode", &error))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Token ids of `text` written by a chat template, in which the names of special tokens are those tokens.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let marked = self.marked.get_or_init(|| {
+            let mut marked = self.inner.clone();
+            marked.set_encode_special_tokens(false);
+            marked
+        });
+        let encoding = marked
+            .encode_fast(text, false)
+            .map_err(|error| tokenize("encode", &error))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Where each token of `text` begins, in bytes; a token that begins within a letter begins where the letter does.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn token_starts(&self, text: &str) -> Result<Vec<usize>, DataError> {
+        let encoding = self
+            .inner
+            .encode(text, false)
+            .map_err(|error| tokenize("encode", &error))?;
+        let starts = encoding.get_offsets().iter().map(|(start, _)| *start);
+        Ok(starts.collect())
     }
 
     /// Text of `ids`, special tokens written out. Bytes that are not UTF-8 become replacement characters.
@@ -211,6 +245,32 @@ mod tests {
             tokenizer.decode(&marked).unwrap(),
             "<|begin_of_text|><|end_of_text|>"
         );
+    }
+
+    #[test]
+    fn marked_text_yields_special_tokens() {
+        let (_folder, tokenizer) = small();
+        let ids = tokenizer
+            .encode_marked("<|begin_of_text|>fn <|end_of_text|>")
+            .unwrap();
+        assert_eq!(ids.first(), Some(&tokenizer.bos()));
+        assert_eq!(ids.last(), Some(&tokenizer.eos()));
+        assert!(ids.len() > 2);
+    }
+
+    #[test]
+    fn tokens_begin_where_their_texts_do() {
+        let (_folder, tokenizer) = small();
+        let text = "fn main() { caf\u{e9} \u{1f980} }";
+        let ids = tokenizer.encode(text).unwrap();
+        let starts = tokenizer.token_starts(text).unwrap();
+        assert_eq!(starts.len(), ids.len());
+        for (index, start) in starts.iter().enumerate() {
+            assert!(text.is_char_boundary(*start));
+            // Bytes of one letter may be several tokens.
+            let before = tokenizer.decode(&ids[..index]).unwrap();
+            assert!(before.starts_with(&text[..*start]), "{before:?} {start}");
+        }
     }
 
     #[test]

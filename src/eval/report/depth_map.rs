@@ -19,7 +19,8 @@ const STEPS: u8 = 20;
 /// The maps of one task with their numbers; nothing where there is a single cell.
 pub(super) fn figure(results: &Results, task: &TaskResult) -> Option<String> {
     let grid = &results.provenance.grid;
-    if grid.lengths.len() * grid.depths.len() < 2 {
+    let depths = task.task.depths(grid);
+    if grid.lengths.len() * depths.len() < 2 {
         return None;
     }
     let columns = columns(&task.methods);
@@ -28,7 +29,7 @@ pub(super) fn figure(results: &Results, task: &TaskResult) -> Option<String> {
     for column in &columns {
         let map = Map {
             lengths: &grid.lengths,
-            depths: &grid.depths,
+            depths,
             task: &task.task,
             column,
         };
@@ -39,7 +40,7 @@ pub(super) fn figure(results: &Results, task: &TaskResult) -> Option<String> {
     Some(format!(
         "<figure>\n<h4>{name} by length and depth</h4>\n<div class=\"maps\">\n{maps}</div>\n<figcaption>{}, {}, %: length in tokens to the right, depth of the \
          answer in the text downwards (0 = its beginning). Of several masks of one size, the mean.</figcaption>\n{}</figure>\n",
-        task.task.metric.title(),
+        task.task.title(),
         task.task.headline.name(),
         data.folded()
     ))

@@ -31,7 +31,7 @@ pub(super) fn table(task: &TaskResult) -> String {
         escape(&card.name),
         escape(&card.about),
         card.category.name(),
-        card.metric.title(),
+        card.title(),
         card.headline.name(),
         chance_text(100.0 * card.chance),
         data.table()

@@ -16,7 +16,7 @@ use crate::eval::plan::{Place, depth_of};
 use crate::eval::prompt_text::{Asked, Context, PromptText};
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
-use crate::eval::task::{Card, Category, Needs, Task};
+use crate::eval::task::{Card, Category, Generated, Needs};
 use crate::eval::units::Units;
 use rand_chacha::ChaCha8Rng;
 
@@ -63,7 +63,7 @@ pub enum Hay {
     Essay,
 }
 
-impl Task for Niah {
+impl Generated for Niah {
     fn card(&self) -> Card {
         Card {
             name: self.name,
@@ -74,6 +74,7 @@ impl Task for Niah {
             headline: Scoring::Strict,
             reading: Reading::Whole,
             chance: self.values.chance(),
+            proxy: false,
             needs: match self.haystack {
                 Hay::Noise | Hay::Needles => Needs::Nothing,
                 Hay::Essay => Needs::Haystack,

@@ -377,14 +377,14 @@ fn check(case: &Case, plan: &Plan, item: &Item) {
     check_scores(case, item, &solved.output);
     check_answers(item, &prompt);
     let wanted = plan.depths()[item.meta.depth_index];
-    let depth = item.meta.depth;
+    let depth = item.meta.depth.unwrap();
     let read = solved.depth.unwrap_or(depth);
     assert!(
         (depth - wanted).abs() <= case.tolerance && (depth - read).abs() < 1e-9,
         "{}: {depth} for {wanted}, read {read}",
         case.name,
     );
-    let before = item.prompt.len() - item.meta.needle_distance;
+    let before = item.prompt.len() - item.meta.needle_distance.unwrap();
     // The last token may hold the space behind it as well.
     let read = text_of(&item.prompt[item.parts.context.start..before]);
     assert_eq!(read.trim_end(), prompt.context[..solved.end].trim_end());

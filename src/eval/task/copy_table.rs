@@ -10,7 +10,7 @@
 //! - Answers have one to three rows. The number of rows that fits depends on the answer, so rows of other names are added
 //!   once the name asked for is known, until one more would not fit.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::data::generate::copy_table::{HEADER, MAX_ROWS_PER_NAME, Table};
 use crate::data::generate::fact::KeyClass;
 use crate::eval::document::Document;
@@ -42,7 +42,7 @@ const MIN_ROWS: usize = MAX_ROWS_PER_NAME + 1;
 #[derive(Debug, Clone, Copy)]
 pub struct CopyTable;
 
-impl Task for CopyTable {
+impl Generated for CopyTable {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -55,6 +55,7 @@ impl Task for CopyTable {
             // A row holds one of 215 words and one of 900 numbers; none is guessed.
             chance: 0.0,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

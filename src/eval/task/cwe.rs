@@ -6,7 +6,7 @@
 //! - Words stand everywhere, so there is no place to choose: an item's depth is the mean place of the ten words in the list,
 //!   about the middle, and its distance that of the last one.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item::Item;
@@ -49,7 +49,7 @@ const CUE: &str = "In the list above, the ten words that come most often are";
 #[derive(Debug, Clone, Copy)]
 pub struct CommonWords;
 
-impl Task for CommonWords {
+impl Generated for CommonWords {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -62,6 +62,7 @@ impl Task for CommonWords {
             // Ten of 34,000 words; none is guessed.
             chance: 0.0,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

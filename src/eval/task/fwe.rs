@@ -7,7 +7,7 @@
 //! - Words stand everywhere, so there is no place to choose: an item's depth is the mean place of the three words, about the
 //!   middle, and its distance that of the last one.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item::Item;
@@ -50,7 +50,7 @@ const CUE: &str = "In the text above, the three coded words that come most often
 #[derive(Debug, Clone, Copy)]
 pub struct FrequentWords;
 
-impl Task for FrequentWords {
+impl Generated for FrequentWords {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -63,6 +63,7 @@ impl Task for FrequentWords {
             // Three of 34,000 words; none is guessed.
             chance: 0.0,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

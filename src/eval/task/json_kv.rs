@@ -7,7 +7,7 @@
 //! need more pairs beyond `SHORT_KEYS_LENGTH` tokens than half of the evaluation keys of four digits: longer documents
 //! have keys of eight. The chance level depends on the value alone.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::data::generate::fact::KeyClass;
 use crate::data::generate::json_kv::{Digits, OPEN, Pair, object};
 use crate::eval::document::Document;
@@ -40,7 +40,7 @@ const MIN_PAIRS: usize = 2;
 #[derive(Debug, Clone, Copy)]
 pub struct JsonKv;
 
-impl Task for JsonKv {
+impl Generated for JsonKv {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -53,6 +53,7 @@ impl Task for JsonKv {
             // 16^-4: four hexadecimal digits.
             chance: 1.0 / 65_536.0,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

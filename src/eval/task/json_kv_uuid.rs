@@ -16,7 +16,7 @@
 //! # Decisions
 //! The two pairs that show how to answer are drawn from the object itself, so that what is asked is true of them as well.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::data::generate::json_kv::{OPEN, Pair, object};
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
@@ -54,7 +54,7 @@ const CUE: &str = "Corresponding value:";
 #[derive(Debug, Clone, Copy)]
 pub struct JsonKvUuid;
 
-impl Task for JsonKvUuid {
+impl Generated for JsonKvUuid {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -66,6 +66,7 @@ impl Task for JsonKvUuid {
             reading: Reading::Either { prefix: CUE },
             chance: ValueKind::Uuid.chance(),
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

@@ -9,7 +9,7 @@
 //! the one shown there. For a depth in the first half, a word shown before it is drawn, and its second shot changes places
 //! with the shot at that depth: one swap, so that nothing behind the depth tells the label.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::data::generate::fact::KeyClass;
 use crate::data::generate::label_map::Mapping;
 use crate::data::generate::quiz::draw_rounds;
@@ -41,7 +41,7 @@ const MIN_WORD_TOKENS: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub struct LabelMap;
 
-impl Task for LabelMap {
+impl Generated for LabelMap {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -54,6 +54,7 @@ impl Task for LabelMap {
             // One of eight balanced labels.
             chance: 0.125,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 

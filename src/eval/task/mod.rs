@@ -3,12 +3,16 @@
 //! **Invariant:** an item depends on its task, its place and the haystack alone, never on which other items are made.
 
 use super::error::EvalError;
+use super::files::error::FilesError;
+use super::files::library::Library;
 use super::item::Item;
+use super::item_set::ItemSet;
 use super::material::Material;
 use super::metric::registry::Metric;
-use super::plan::Place;
+use super::plan::{Place, Plan};
 use super::reading::Reading;
 use super::scoring::Scoring;
+use std::path::PathBuf;
 
 pub mod copy_table;
 pub mod cwe;
@@ -31,8 +35,34 @@ pub mod vt;
 #[cfg(test)]
 pub(super) mod tests;
 
-/// Makes prompts with known answers.
+/// Prompts with known answers.
 pub trait Task: std::fmt::Debug + Send + Sync {
+    /// What the user should know about it.
+    fn card(&self) -> Card;
+
+    /// The items of all `plans`; with `limit` only so many of each length and plan, those of every depth before a second one of
+    /// any.
+    ///
+    /// # Errors
+    /// As [`Generated::item`], or [`EvalError::Files`] if a file of the user's cannot be used.
+    fn items(
+        &self,
+        material: &Material<'_>,
+        plans: &[Plan],
+        limit: Option<usize>,
+    ) -> Result<ItemSet, EvalError>;
+
+    /// The files of the user's that it needs for these lengths, and that are not there.
+    ///
+    /// # Errors
+    /// [`FilesError::Unnamed`] if their folder was not named, [`FilesError::Tier`] for a length without any.
+    fn missing(&self, _library: &Library, _lengths: &[usize]) -> Result<Vec<PathBuf>, FilesError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A task that makes its prompts.
+pub trait Generated: std::fmt::Debug + Send + Sync {
     /// What the user should know about it.
     fn card(&self) -> Card;
 
@@ -42,6 +72,29 @@ pub trait Task: std::fmt::Debug + Send + Sync {
     /// [`EvalError::TooShort`] or [`EvalError::TooMany`] for a length that the task cannot fill, [`EvalError::Data`] or
     /// [`EvalError::Rows`] if text cannot be read or tokenised, [`EvalError::NoHaystack`] if it needs one and has none.
     fn item(&self, material: &Material<'_>, place: &Place) -> Result<Item, EvalError>;
+}
+
+impl<T: Generated> Task for T {
+    fn card(&self) -> Card {
+        Generated::card(self)
+    }
+
+    fn items(
+        &self,
+        material: &Material<'_>,
+        plans: &[Plan],
+        limit: Option<usize>,
+    ) -> Result<ItemSet, EvalError> {
+        let places = plans.iter().flat_map(|plan| plan.first_places(limit));
+        let items = places.map(|place| self.item(material, &place));
+        Ok(ItemSet {
+            items: items.collect::<Result<_, _>>()?,
+            num_expected: plans.iter().map(Plan::num_places).sum(),
+            depths: None,
+            fingerprint: None,
+            notes: Vec::new(),
+        })
+    }
 }
 
 /// What the user should know about a task.
@@ -65,6 +118,8 @@ pub struct Card {
     pub chance: f64,
     /// What it cannot do without.
     pub needs: Needs,
+    /// Whether its metric stands in for a judge that has to be paid: comparable between methods, with no published score.
+    pub proxy: bool,
 }
 
 impl Card {
@@ -90,6 +145,18 @@ pub enum Category {
     Tracking,
     /// What comes most often must be found.
     Counting,
+    /// A question must be answered from the passage that does.
+    Rag,
+    /// Passages must be ordered by how well they answer.
+    Rerank,
+    /// A question about one long document must be answered.
+    LongQa,
+    /// A long text must be told in short.
+    Summarisation,
+    /// A page must become a table.
+    HtmlToTsv,
+    /// A tour must be planned.
+    Travel,
 }
 
 impl Category {
@@ -101,6 +168,12 @@ impl Category {
             Self::Extraction => "extraction",
             Self::Tracking => "tracking",
             Self::Counting => "counting",
+            Self::Rag => "rag",
+            Self::Rerank => "rerank",
+            Self::LongQa => "long-qa",
+            Self::Summarisation => "summarisation",
+            Self::HtmlToTsv => "html-to-tsv",
+            Self::Travel => "travel",
         }
     }
 }
@@ -113,6 +186,12 @@ pub enum Needs {
     Nothing,
     /// Text to hide needles in.
     Haystack,
+    /// HELMET's files.
+    Helmet,
+    /// `LongProc`'s files.
+    LongProc,
+    /// RULER's files, or kvpress's.
+    Ruler,
 }
 
 impl Needs {
@@ -120,6 +199,17 @@ impl Needs {
     pub fn is_offline(self) -> bool {
         match self {
             Self::Nothing | Self::Haystack => true,
+            Self::Helmet | Self::LongProc | Self::Ruler => false,
+        }
+    }
+
+    /// Whose tasks those are that need it: means of categories are taken over tasks of one collection.
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Haystack => "prulong",
+            Self::Helmet => "helmet",
+            Self::LongProc => "longproc",
+            Self::Ruler => "ruler",
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The tasks differ in how the fact is written: as code or as a sentence.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::data::generate::fact::{Fact, KeyClass};
 use crate::data::generate::needle_form::NeedleForm;
 use crate::data::generate::needle_tokens::{NeedleTokens, place_at};
@@ -45,7 +45,7 @@ pub struct Recall {
     form: NeedleForm,
 }
 
-impl Task for Recall {
+impl Generated for Recall {
     fn card(&self) -> Card {
         Card {
             name: self.name,
@@ -58,6 +58,7 @@ impl Task for Recall {
             // Seven digits, the first not zero.
             chance: 1.0 / 9e6,
             needs: Needs::Haystack,
+            proxy: false,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Every task there is; a new one is a file beside this one and a line below.
+//! Every task there is; a new generated one is a file beside this one and a line below, a data set one in
+//! `eval::dataset`.
 
 use super::Task;
 use super::copy_table::CopyTable;
@@ -12,9 +13,10 @@ use super::{
     niah_multikey_1, niah_multikey_2, niah_multikey_3, niah_multiquery, niah_multivalue,
     niah_single_1, niah_single_2, niah_single_3, recall,
 };
+use crate::eval::dataset;
 
-/// All tasks, in the order in which they are listed.
-pub const ALL: [&'static dyn Task; 17] = [
+/// All tasks that make their prompts, in the order in which they are listed.
+pub const GENERATED: [&'static dyn Task; 17] = [
     &recall::IN_CODE,
     &recall::IN_PROSE,
     &JsonKv,
@@ -34,7 +36,15 @@ pub const ALL: [&'static dyn Task; 17] = [
     &JsonKvUuid,
 ];
 
+/// All tasks, generated ones first.
+pub fn all() -> impl Iterator<Item = &'static dyn Task> {
+    let sets = dataset::registry::all();
+    GENERATED
+        .into_iter()
+        .chain(sets.map(|set| set as &dyn Task))
+}
+
 /// The task of that name.
 pub fn find(name: &str) -> Option<&'static dyn Task> {
-    ALL.into_iter().find(|task| task.card().name == name)
+    all().find(|task| task.card().name == name)
 }

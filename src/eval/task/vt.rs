@@ -11,7 +11,7 @@
 //! The chain has five statements in their order. The third stands at the depth of the item, two before and two behind it
 //! anywhere; the distance of the item is that of the last. A worked example, on lines of its own, comes first.
 
-use super::{Card, Category, Needs, Task};
+use super::{Card, Category, Generated, Needs};
 use crate::eval::error::EvalError;
 use crate::eval::gold::Gold;
 use crate::eval::item::Item;
@@ -57,7 +57,7 @@ const REST: &str = "Now the lines that count:\n";
 #[derive(Debug, Clone, Copy)]
 pub struct VariableTracking;
 
-impl Task for VariableTracking {
+impl Generated for VariableTracking {
     fn card(&self) -> Card {
         Card {
             name: NAME,
@@ -70,6 +70,7 @@ impl Task for VariableTracking {
             // Five of 26^5 names; none is guessed.
             chance: 0.0,
             needs: Needs::Nothing,
+            proxy: false,
         }
     }
 
