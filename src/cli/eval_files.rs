@@ -11,7 +11,7 @@ pub(super) struct FileArgs {
     #[arg(long, value_name = "DIR")]
     helmet: Option<PathBuf>,
 
-    /// `LongProc`'s folder `data`; by default the one in HELMET's, `longproc_addon/longproc/data`.
+    /// LongProc's folder `data`; by default the one in HELMET's, `longproc_addon/longproc/data`.
     #[arg(long, value_name = "DIR")]
     longproc: Option<PathBuf>,
 

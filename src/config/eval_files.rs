@@ -11,7 +11,7 @@ pub struct FileSettings {
     /// HELMET's folder `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helmet: Option<PathBuf>,
-    /// `LongProc`'s folder `data`. Absent: `longproc_addon/longproc/data` in HELMET's folder.
+    /// LongProc's folder `data`. Absent: `longproc_addon/longproc/data` in HELMET's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longproc: Option<PathBuf>,
     /// Folder of RULER's files, or of those that kvpress reads.

@@ -3,7 +3,7 @@
 //! # Decisions
 //! `compat` is what the literature's scorers compute, quirks included, so that numbers can be compared with theirs; `strict`
 //! closes their loopholes, such as a number that counts because a longer one contains it. Both are always computed and
-//! stored; a task's card names the one it is judged by: `compat` for the sets of HELMET, `LongProc` and RULER, `strict` for
+//! stored; a task's card names the one it is judged by: `compat` for the sets of HELMET, LongProc and RULER, `strict` for
 //! ours.
 
 /// One of the two ways in which a metric scores.

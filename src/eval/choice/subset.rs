@@ -25,7 +25,7 @@ pub fn first_permuted(len: usize, count: usize, seed: u32) -> Vec<usize> {
     order
 }
 
-/// [`first_permuted`] of what [`first_permuted`] chose, as the paper's code does for `InfiniteBench`.
+/// [`first_permuted`] of what [`first_permuted`] chose, as the paper's code does for InfiniteBench.
 pub fn first_permuted_twice(len: usize, count: usize, seed: u32) -> Vec<usize> {
     let once = first_permuted(len, count, seed);
     let again = first_permuted(once.len(), count, seed);

@@ -1,4 +1,4 @@
-//! HELMET's `InfiniteBench`: a whole book, and a question, a question with options, or a summary.
+//! HELMET's InfiniteBench: a whole book, and a question, a question with options, or a summary.
 
 use super::documents::{room, shortened};
 use super::tiers;

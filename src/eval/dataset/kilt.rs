@@ -1,4 +1,4 @@
-//! Questions over passages, one of which answers: HELMET's Natural Questions, `TriviaQA`, `HotpotQA` and `PopQA`.
+//! Questions over passages, one of which answers: HELMET's Natural Questions, TriviaQA, HotpotQA and PopQA.
 
 use super::demos::{key, pick};
 use super::tiers::{self, Tiers};
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 /// Passages at each length.
 const NUM_PASSAGES: Tiers = [20, 50, 105, 220, 440, 1000];
 
-/// `PopQA`'s entities are rare: the logarithm of how often they are looked up is below this.
+/// PopQA's entities are rare: the logarithm of how often they are looked up is below this.
 const MAX_POPULARITY: f64 = 3.0;
 
 /// One of the data sets.
@@ -51,7 +51,7 @@ pub const NQ: Kilt = Kilt {
     is_popqa: false,
 };
 
-/// `TriviaQA`.
+/// TriviaQA.
 pub const TRIVIAQA: Kilt = Kilt {
     name: "kilt_triviaqa",
     about: "HELMET's TriviaQA: the answer to a question, among Wikipedia passages",
@@ -60,7 +60,7 @@ pub const TRIVIAQA: Kilt = Kilt {
     ..NQ
 };
 
-/// `HotpotQA`.
+/// HotpotQA.
 pub const HOTPOTQA: Kilt = Kilt {
     name: "kilt_hotpotqa",
     about: "HELMET's HotpotQA: the answer that follows from two Wikipedia passages among others",
@@ -70,7 +70,7 @@ pub const HOTPOTQA: Kilt = Kilt {
     is_popqa: false,
 };
 
-/// `PopQA` of rare entities.
+/// PopQA of rare entities.
 pub const POPQA: Kilt = Kilt {
     name: "kilt_popqa_3",
     about: "HELMET's PopQA of rare entities: the answer to a question, among Wikipedia passages",

@@ -1,4 +1,4 @@
-//! Data sets of published evaluations, read from the user's files: HELMET's, `LongProc`'s and RULER's, one file per family.
+//! Data sets of published evaluations, read from the user's files: HELMET's, LongProc's and RULER's, one file per family.
 //!
 //! A [`DataSet`] says which files it needs and makes an entry of every item; [`task`] asks them like any other task. Start
 //! reading at [`registry`].

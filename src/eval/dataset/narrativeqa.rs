@@ -1,4 +1,4 @@
-//! HELMET's `NarrativeQA`: questions about novels and scripts that are longer than the prompt.
+//! HELMET's NarrativeQA: questions about novels and scripts that are longer than the prompt.
 //!
 //! # Decisions
 //! HELMET asks about documents of more than 131,072 Llama-2 tokens; here it is more tokens of the model's own than the length

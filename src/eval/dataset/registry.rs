@@ -34,7 +34,7 @@ static HELMET: [FileTask; 23] = [
     FileTask(&travel_planning::MIDDLE),
 ];
 
-/// `LongProc`'s other ones.
+/// LongProc's other ones.
 static LONGPROC: [FileTask; 10] = [
     FileTask(&path_traversal::SHORT),
     FileTask(&path_traversal::MIDDLE),

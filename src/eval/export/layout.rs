@@ -7,7 +7,7 @@ use crate::mask::export::ExportFile;
 /// Whose files are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// HELMET and `LongProc`.
+    /// HELMET and LongProc.
     Helmet,
     /// lm-evaluation-harness.
     LmEval,

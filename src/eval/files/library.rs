@@ -53,7 +53,7 @@ impl Library {
         })
     }
 
-    /// `LongProc`'s data: its own folder, or the one in HELMET's.
+    /// LongProc's data: its own folder, or the one in HELMET's.
     ///
     /// # Errors
     /// [`FilesError::Unnamed`] if neither was named.

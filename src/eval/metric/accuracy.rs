@@ -1,4 +1,4 @@
-//! Whether a procedure ends right: the first score of `LongProc`.
+//! Whether a procedure ends right: the first score of LongProc.
 
 use crate::eval::answered::Answered;
 use crate::eval::procedure::verdict::verdict;

@@ -1,4 +1,4 @@
-//! How far a procedure is right: the second score of `LongProc`.
+//! How far a procedure is right: the second score of LongProc.
 
 use crate::eval::answered::Answered;
 use crate::eval::procedure::verdict::verdict;

@@ -173,7 +173,7 @@ mod tests {
         assert!(!solves("7 + 0 = 7", &[7], 7), "nothing to calculate");
     }
 
-    /// A search for 24 as `LongProc` makes them, in other words.
+    /// A search for 24 as LongProc makes them, in other words.
     const SEARCH_OF_24: &str = "\
         |- Pick two numbers: 3 and 5; left: 2, 4\n\
         |- Try 5 + 3 = 8: now 8, 2, 4\n\

@@ -1,4 +1,4 @@
-//! Answers that are procedures, step by step: scored as by `LongProc`'s scorers, one file per kind. Start reading at
+//! Answers that are procedures, step by step: scored as by LongProc's scorers, one file per kind. Start reading at
 //! [`verdict`].
 
 pub mod countdown;

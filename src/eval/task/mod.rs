@@ -188,7 +188,7 @@ pub enum Needs {
     Haystack,
     /// HELMET's files.
     Helmet,
-    /// `LongProc`'s files.
+    /// LongProc's files.
     LongProc,
     /// RULER's files, or kvpress's.
     Ruler,

@@ -1,7 +1,7 @@
 //! Calculations that make a number of four others, found by a search.
 //!
 //! # Decisions
-//! `LongProc` makes the search of a demonstration by code. Here the `demonstration`s of the user's file are shown, the first
+//! LongProc makes the search of a demonstration by code. Here the `demonstration`s of the user's file are shown, the first
 //! two; without any the prompt has none.
 
 use super::{EIGHT_K, HALF_K, Kind, Level, TWO_K};

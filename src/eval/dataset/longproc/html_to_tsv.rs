@@ -45,7 +45,7 @@ impl Kind for HtmlToTsv {
     }
 }
 
-/// The page's file: relative to the folder of the rows or to one above it, as far as `LongProc`'s repository goes.
+/// The page's file: relative to the folder of the rows or to one above it, as far as LongProc's repository goes.
 fn page(path: &Path, folder: &Path) -> Result<PathBuf, String> {
     let places = folder.ancestors().take(3);
     let found = places

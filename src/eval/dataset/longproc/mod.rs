@@ -1,4 +1,4 @@
-//! `LongProc`: procedures to be carried out step by step. Prompts are the user's own `prompts.yaml`.
+//! LongProc: procedures to be carried out step by step. Prompts are the user's own `prompts.yaml`.
 
 use super::{DataSet, Desk, NUM_ITEMS, Opened};
 use crate::config::eval_files::Overflow;
@@ -41,7 +41,7 @@ pub struct Level<T> {
     max_new_tokens: usize,
 }
 
-/// A kind of `LongProc`'s tasks.
+/// A kind of LongProc's tasks.
 pub trait Kind: std::fmt::Debug + Copy + Send + Sync + 'static {
     /// A row of its files.
     type Row: DeserializeOwned + 'static;

@@ -1,7 +1,7 @@
 //! A tour through European cities that keeps to fixed days and to the flights there are.
 //!
 //! # Decisions
-//! `LongProc` makes worked examples, and the search that partial credit compares with, by code. Prompts here have no examples,
+//! LongProc makes worked examples, and the search that partial credit compares with, by code. Prompts here have no examples,
 //! and there is no partial credit.
 
 use super::{EIGHT_K, Kind, Level, TWO_K};

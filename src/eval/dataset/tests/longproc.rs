@@ -1,4 +1,4 @@
-//! `LongProc`'s data sets.
+//! LongProc's data sets.
 
 use super::*;
 use crate::eval::dataset::tests::folder::{all, write, write_list};
