@@ -527,6 +527,9 @@ fn the_list_shows_every_task_without_a_model() {
         "cwe",
         "fwe",
         "json_kv_uuid",
+        "path_traversal",
+        "tom_tracking",
+        "countdown",
     ];
     let generated = &names[..expected.len()];
     assert_eq!(generated, expected);

@@ -10,15 +10,15 @@ use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The parts of a prompt, as text.
-struct Prompt {
-    instruction: String,
-    context: String,
-    question: String,
-    cue: String,
+pub(in crate::eval) struct Prompt {
+    pub(in crate::eval) instruction: String,
+    pub(in crate::eval) context: String,
+    pub(in crate::eval) question: String,
+    pub(in crate::eval) cue: String,
 }
 
 impl Prompt {
-    fn of(item: &Item) -> Self {
+    pub(in crate::eval) fn of(item: &Item) -> Self {
         let parts = &item.parts;
         let text = |range: std::ops::Range<usize>| text_of(&item.prompt[range]);
         Self {
@@ -351,8 +351,8 @@ fn solve_object(prompt: &Prompt) -> Solved {
     }
 }
 
-fn check(case: &Case, plan: &Plan, item: &Item) {
-    let prompt = Prompt::of(item);
+/// Checks that the tokens of the parts are those of the whole, and that the question comes after the context.
+pub(in crate::eval) fn assert_seamless(item: &Item, prompt: &Prompt) {
     let whole = prompt.whole();
     let ids: Vec<i64> = TOKENIZER
         .encode(&whole)
@@ -366,6 +366,11 @@ fn check(case: &Case, plan: &Plan, item: &Item) {
         Some(item.parts.question.start)
     );
     assert_eq!(item.cue, prompt.cue);
+}
+
+fn check(case: &Case, plan: &Plan, item: &Item) {
+    let prompt = Prompt::of(item);
+    assert_seamless(item, &prompt);
     let used = item.prompt.len() + item.max_new_tokens;
     assert!(
         used <= item.meta.length && item.meta.length - used < case.unit,

@@ -15,6 +15,7 @@ use super::scoring::Scoring;
 use std::path::PathBuf;
 
 pub mod copy_table;
+pub mod countdown;
 pub mod cwe;
 pub mod fwe;
 pub mod json_kv;
@@ -28,8 +29,10 @@ pub mod niah_multivalue;
 pub mod niah_single_1;
 pub mod niah_single_2;
 pub mod niah_single_3;
+pub mod path_traversal;
 pub mod recall;
 pub mod registry;
+pub mod tom_tracking;
 pub mod vt;
 
 #[cfg(test)]
@@ -157,6 +160,8 @@ pub enum Category {
     HtmlToTsv,
     /// A tour must be planned.
     Travel,
+    /// Many steps must be written down, each of which follows from those before.
+    Procedure,
 }
 
 impl Category {
@@ -174,6 +179,7 @@ impl Category {
             Self::Summarisation => "summarisation",
             Self::HtmlToTsv => "html-to-tsv",
             Self::Travel => "travel",
+            Self::Procedure => "procedure",
         }
     }
 }

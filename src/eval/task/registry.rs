@@ -3,11 +3,14 @@
 
 use super::Task;
 use super::copy_table::CopyTable;
+use super::countdown::Countdown;
 use super::cwe::CommonWords;
 use super::fwe::FrequentWords;
 use super::json_kv::JsonKv;
 use super::json_kv_uuid::JsonKvUuid;
 use super::label_map::LabelMap;
+use super::path_traversal::PathTraversal;
+use super::tom_tracking::TomTracking;
 use super::vt::VariableTracking;
 use super::{
     niah_multikey_1, niah_multikey_2, niah_multikey_3, niah_multiquery, niah_multivalue,
@@ -16,7 +19,7 @@ use super::{
 use crate::eval::dataset;
 
 /// All tasks that make their prompts, in the order in which they are listed.
-pub const GENERATED: [&'static dyn Task; 17] = [
+pub const GENERATED: [&'static dyn Task; 20] = [
     &recall::IN_CODE,
     &recall::IN_PROSE,
     &JsonKv,
@@ -34,6 +37,9 @@ pub const GENERATED: [&'static dyn Task; 17] = [
     &CommonWords,
     &FrequentWords,
     &JsonKvUuid,
+    &PathTraversal,
+    &TomTracking,
+    &Countdown,
 ];
 
 /// All tasks, generated ones first.

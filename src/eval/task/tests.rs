@@ -1,5 +1,5 @@
 //! Every task's items, each solved from its prompt text alone by a solver of its own, with the tiny model's tokenizer: the
-//! small tasks here, the others beside what they share.
+//! small tasks here, procedures beside this file, the others beside what they share.
 
 use super::registry::{GENERATED, find};
 use super::{Needs, Task};
@@ -17,6 +17,8 @@ use crate::fault::Coded;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+
+mod procedures;
 
 pub(in crate::eval) static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/tiny/tokenizer.json");
@@ -325,7 +327,8 @@ fn every_item_fills_its_length_and_is_solved_from_its_prompt() {
         }
     }
     let solved = CASES.iter().map(|case| case.name);
-    let solved: BTreeSet<&str> = solved.chain(crate::eval::ruler::tests::solved()).collect();
+    let solved = solved.chain(crate::eval::ruler::tests::solved());
+    let solved: BTreeSet<&str> = solved.chain(procedures::solved()).collect();
     let registered: BTreeSet<&str> = GENERATED.iter().map(|task| task.card().name).collect();
     assert_eq!(solved, registered, "a task has no solver here");
 }

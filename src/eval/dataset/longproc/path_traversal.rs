@@ -45,7 +45,7 @@ pub const SHORT: Level<PathTraversal> = Level {
     card: Card {
         name: "path_traversal_0.5k",
         about: "LongProc's path traversal: a route through cities, each of which leads to one other",
-        category: Category::Tracking,
+        category: Category::Procedure,
         metric: Metric::Accuracy,
         also: &[Metric::PartialAccuracy, Metric::ExtractionRate],
         headline: Scoring::Compat,
