@@ -44,6 +44,9 @@ pub struct Panel {
     pub task: String,
     /// The score it is judged by.
     pub metric: Metric,
+    /// What that is called, with what it stands in for.
+    #[serde(skip)]
+    pub title: String,
     /// Which of its scores.
     pub scoring: Scoring,
     /// Prompt and answer together, in tokens.
@@ -126,6 +129,7 @@ impl Study {
             chunk_len: part.chunk_len,
             task: info.name.clone(),
             metric: info.metric,
+            title: info.title(),
             scoring: info.headline,
             length,
             num_items: items.len(),

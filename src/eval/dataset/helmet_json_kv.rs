@@ -1,7 +1,7 @@
 //! HELMET's JSON key-value task: the value of one key of an object of UUIDs.
 
 use super::tiers::{self, Tiers};
-use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::eval::choice::subset::first_permuted;
 use crate::eval::error::EvalError;
 use crate::eval::files::entry::Entry;
@@ -59,6 +59,14 @@ impl DataSet for HelmetJsonKv {
         let num_pairs = tiers::at(NAME, &NUM_PAIRS, length)?;
         let name = format!("json_kv/test_k{num_pairs}_dep6.jsonl");
         Ok(vec![vec![library.helmet(NAME)?.join(name)]])
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: "json_kv".to_owned(),
+            file: PublishedFile::Named,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -1,7 +1,7 @@
 //! RULER's needles as HELMET asks for them: keys among keys, and several values of one key.
 
 use super::tiers;
-use super::{DataSet, Desk, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::eval::choice::subset::first_permuted;
 use crate::eval::error::EvalError;
 use crate::eval::files::entry::Entry;
@@ -104,6 +104,14 @@ impl DataSet for HelmetNiah {
         tiers::check(self.name, length)?;
         let name = format!("ruler/{}/validation_{length}.jsonl", self.folder);
         Ok(vec![vec![library.helmet(self.name)?.join(name)]])
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: self.name.replace("helmet_", "ruler_"),
+            file: PublishedFile::Named,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -1,7 +1,7 @@
 //! HELMET's in-context learning: texts with labels that are numbers, learnt from examples that fill the context.
 
 use super::tiers::{self, Tiers};
-use super::{DataSet, Desk, Opened};
+use super::{DataSet, Desk, Opened, Published, PublishedFile};
 use crate::eval::choice::balanced::{rounds, shown_labels};
 use crate::eval::choice::python::Python;
 use crate::eval::choice::seed::of_text_with;
@@ -123,6 +123,14 @@ impl DataSet for Icl {
         Ok(names.map(|name| vec![folder.join(name)]).collect())
     }
 
+    fn published(&self, length: usize) -> Published {
+        Published {
+            name: format!("{}_{}shot_balance", self.name, self.shots_at(length)),
+            file: PublishedFile::Hub,
+            shots: 0,
+        }
+    }
+
     fn open<'a>(
         &self,
         files: &[PathBuf],
@@ -158,6 +166,11 @@ impl DataSet for Icl {
 }
 
 impl Icl {
+    /// Examples at a length, none at one that was not published.
+    fn shots_at(&self, length: usize) -> usize {
+        tiers::at(self.name, &self.num_shots, length).unwrap_or(0)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "at most 151 labels")]
     fn chance(&self) -> f64 {
         1.0 / self.num_labels as f64

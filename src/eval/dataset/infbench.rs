@@ -2,7 +2,7 @@
 
 use super::documents::{room, shortened};
 use super::tiers;
-use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::choice::subset::{first_permuted, first_permuted_twice};
 use crate::eval::error::EvalError;
@@ -130,6 +130,18 @@ impl DataSet for InfBench {
         tiers::check(self.card.name, length)?;
         let folder = library.helmet(self.card.name)?.join("hub/infinitebench");
         Ok(vec![vec![folder.join(self.file)]])
+    }
+
+    fn published(&self, length: usize) -> Published {
+        Published {
+            name: format!(
+                "{}_{}",
+                self.card.name,
+                room(length, OTHERS, self.max_new_tokens)
+            ),
+            file: PublishedFile::Hub,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -2,7 +2,7 @@
 
 use super::demos::{key, pick};
 use super::tiers::{self, Tiers};
-use super::{DataSet, Desk, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::eval::choice::key::Key;
 use crate::eval::choice::seed::of_text;
 use crate::eval::choice::subset::rows_of_sampled_keys;
@@ -144,6 +144,14 @@ impl DataSet for Kilt {
             vec![folder.join(format!("{stem}_k{num}_dep{}.jsonl", self.num_depths))]
         };
         Ok(vec![file(self.test, num_passages), file(self.demos, 3)])
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: self.name.to_owned(),
+            file: PublishedFile::Named,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -62,6 +62,9 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
         length: usize,
     ) -> Result<Box<dyn Opened + 'a>, EvalError>;
 
+    /// What HELMET calls it at a length.
+    fn published(&self, length: usize) -> Published;
+
     /// What happens to items that are too long, unless the user says otherwise.
     fn overflow(&self) -> Overflow {
         Overflow::Cut
@@ -70,6 +73,39 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
     /// What its readers should know about its prompts.
     fn remark(&self) -> Option<&'static str> {
         None
+    }
+}
+
+/// What HELMET calls a data set in the names of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its name, with what its length decides.
+    pub name: String,
+    /// Name of its file, as far as results are named by it.
+    pub file: PublishedFile,
+    /// Demonstrations asked for, also where it has none.
+    pub shots: usize,
+}
+
+/// What results call the file of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishedFile {
+    /// Its own name.
+    Named,
+    /// Nothing: it came from the hub.
+    Hub,
+    /// The folder of all of LongProc's.
+    Folder,
+}
+
+impl PublishedFile {
+    /// The word in the names of results, of a data set with the file `name`.
+    pub fn word(self, name: &str) -> &str {
+        match self {
+            Self::Named => name.split_once('.').map_or(name, |(stem, _)| stem),
+            Self::Hub => "",
+            Self::Folder => "data",
+        }
     }
 }
 

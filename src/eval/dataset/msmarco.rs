@@ -2,7 +2,7 @@
 
 use super::demos::{key, pick};
 use super::tiers::{self, Tiers};
-use super::{DataSet, Desk, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::eval::choice::key::Key;
 use crate::eval::choice::seed::of_text;
 use crate::eval::choice::subset::rows_of_sampled_keys;
@@ -105,6 +105,14 @@ impl DataSet for MsMarco {
         let folder = library.helmet(NAME)?.join("msmarco");
         let file = |num: usize| vec![folder.join(format!("test_reranking_data_k{num}_dep3.jsonl"))];
         Ok(vec![file(num_passages), file(NUM_SHOWN)])
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: NAME.to_owned(),
+            file: PublishedFile::Named,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -7,7 +7,7 @@
 use super::demos::pick;
 use super::documents::{room, shortened};
 use super::tiers;
-use super::{DataSet, Desk, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_DEMOS, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::data::tokenizer::Tokenizer;
 use crate::eval::choice::key::Key;
 use crate::eval::choice::seed::of_text;
@@ -83,6 +83,14 @@ impl DataSet for NarrativeQa {
         Ok(["test.jsonl", "train.jsonl"]
             .map(|name| vec![folder.join(name)])
             .to_vec())
+    }
+
+    fn published(&self, length: usize) -> Published {
+        Published {
+            name: format!("{NAME}_{}", room(length, OTHERS, MAX_NEW_TOKENS)),
+            file: PublishedFile::Hub,
+            shots: NUM_DEMOS,
+        }
     }
 
     fn open<'a>(

@@ -51,6 +51,11 @@ static LONGPROC: [FileTask; 10] = [
 static RULER: LazyLock<Vec<FileTask>> =
     LazyLock::new(|| ruler::ALL.iter().map(|set| FileTask(set)).collect());
 
+/// The data set of the task `name`.
+pub fn find(name: &str) -> Option<&'static FileTask> {
+    all().find(|set| set.0.card().name == name)
+}
+
 /// Every data set.
 pub fn all() -> impl Iterator<Item = &'static FileTask> {
     HELMET.iter().chain(&LONGPROC).chain(RULER.iter())

@@ -1,6 +1,6 @@
 //! RULER's thirteen tasks, as its scripts write them or as kvpress exports them: whole prompts, in the words of the files.
 
-use super::{DataSet, Desk, Opened};
+use super::{DataSet, Desk, Opened, Published, PublishedFile};
 use crate::config::eval_files::Overflow;
 use crate::eval::error::EvalError;
 use crate::eval::files::entry::Entry;
@@ -155,6 +155,14 @@ impl DataSet for Ruler {
             format!("{length}.jsonl"),
         ];
         Ok(vec![names.iter().map(|name| root.join(name)).collect()])
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: self.card.name.to_owned(),
+            file: PublishedFile::Named,
+            shots: 0,
+        }
     }
 
     fn open<'a>(

@@ -4,6 +4,8 @@
 //! keeps a hash of each prompt (`prompt_hash`).
 
 use super::subject::{Subject, answered, max_output, subjects};
+use crate::eval::dataset::{self, Published, PublishedFile};
+use crate::eval::item::Origin;
 use crate::eval::item_result::ItemResult;
 use crate::eval::results::{Results, TaskInfo};
 use crate::eval::summary::mean;
@@ -70,16 +72,39 @@ impl Set<'_> {
         [file(name, &whole), file(score, &Value::Object(averages))]
     }
 
-    /// As HELMET names a file whose set has no file of its own.
+    /// As HELMET names its files; a generated set has no file of its own.
     fn file_name(&self) -> String {
+        let Published { name, file, shots } = self.published();
+        let origin = self.origin();
+        let source = origin.map_or("", |origin| &origin.source);
         format!(
-            "{}_{TAG}__in{}_size{}_shots0_sampFalsemax{}min0t0.0p1.0_chatFalse_{}.json",
-            self.task.name,
+            "{name}_{TAG}_{}_in{}_size{}_shots{shots}_sampFalsemax{}min0t0.0p1.0_chat{}_{}.json",
+            file.word(source),
             self.length,
             self.items.len(),
             self.max_output(),
+            if self.is_chat() { "True" } else { "False" },
             self.seed
         )
+    }
+
+    fn published(&self) -> Published {
+        match dataset::registry::find(&self.task.name) {
+            Some(set) => set.0.published(self.length),
+            None => Published {
+                name: self.task.name.clone(),
+                file: PublishedFile::Hub,
+                shots: 0,
+            },
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.items.first()?.origin.as_ref()
+    }
+
+    fn is_chat(&self) -> bool {
+        self.origin().is_some_and(|origin| origin.chat)
     }
 
     fn max_output(&self) -> usize {
@@ -87,9 +112,10 @@ impl Set<'_> {
     }
 
     fn args(&self) -> Value {
+        let Published { name, shots, .. } = self.published();
         json!({
             "model_name_or_path": self.subject.part.model.name,
-            "datasets": self.task.name,
+            "datasets": name,
             "tag": TAG,
             "input_max_length": self.length,
             "max_test_samples": self.items.len(),
@@ -98,8 +124,8 @@ impl Set<'_> {
             "do_sample": false,
             "temperature": 0.0,
             "top_p": 1.0,
-            "shots": 0,
-            "use_chat_template": false,
+            "shots": shots,
+            "use_chat_template": self.is_chat(),
             "seed": self.seed,
             "kv_method": self.subject.method,
             "chunk_len": self.subject.part.chunk_len,

@@ -84,7 +84,7 @@ pub(super) fn figure_of(panel: &Panel, keep: f64, looks: &Looks) -> String {
     format!(
         "<figure>\n<h4>{}</h4>\n{room}{svg}<figcaption>{}, {}; n = {}; whiskers and bars: 95 % intervals over items.{}</figcaption>\n{}</figure>\n",
         escape(&title),
-        panel.metric.title(),
+        panel.title,
         panel.scoring.name(),
         panel.num_items,
         savers(panel),

@@ -81,8 +81,8 @@ impl Ranking for SnapKv {
 
 /// The queries of the observation window over the keys of their chunk, block by block.
 ///
-/// Two passes, one for the softmax's normalisers and one for the columns' sums, so that no more than window x block scores
-/// exist at a time.
+/// Of several blocks, two passes: one for the softmax's normalisers and one for the columns' sums, so that no more than window x
+/// block scores exist at a time.
 struct Observer {
     /// `[K, G * W, D]`, scaled.
     q_kxd: Tensor,
@@ -129,14 +129,17 @@ impl Observer {
         starts.map(move |start| (start, key_block.min(num_ranked - start)))
     }
 
+    /// Which of the window's own keys come after each of its queries: `[W, W]`.
+    fn later(&self) -> Tensor {
+        let options = (Kind::Bool, self.q_kxd.device());
+        Tensor::ones([self.window_len, self.window_len], options).triu(1)
+    }
+
     /// Log of each query's sum of exponentials over all keys it sees: `[K, G, W]`.
     fn normalisers(&self, key_block: usize) -> Tensor {
-        let len = to_usize(self.window_len);
-        let options = (Kind::Bool, self.q_kxd.device());
-        let later = Tensor::ones([self.window_len, self.window_len], options).triu(1);
-        let own = self.scores(self.num_ranked, len);
+        let own = self.scores(self.num_ranked, to_usize(self.window_len));
         let own = own
-            .masked_fill(&later, f64::NEG_INFINITY)
+            .masked_fill(&self.later(), f64::NEG_INFINITY)
             .logsumexp(-1, false);
         self.blocks(key_block).fold(own, |sum, (start, len)| {
             sum.logaddexp(&self.scores(start, len).logsumexp(-1, false))
@@ -145,6 +148,9 @@ impl Observer {
 
     /// The attention that each ranked key gets from the window: `[K, G, M]`.
     fn received(&self, key_block: usize) -> Tensor {
+        if self.num_ranked <= key_block {
+            return self.received_at_once();
+        }
         let normalisers_kgw1 = self.normalisers(key_block).unsqueeze(-1);
         let of_block = |(start, len)| {
             let probabilities = (self.scores(start, len) - &normalisers_kgw1).exp();
@@ -152,6 +158,17 @@ impl Observer {
         };
         let blocks: Vec<Tensor> = self.blocks(key_block).map(of_block).collect();
         Tensor::cat(&blocks, -1)
+    }
+
+    /// The same where all keys are one block: every score is computed once.
+    fn received_at_once(&self) -> Tensor {
+        let len = self.num_ranked + to_usize(self.window_len);
+        let mut scores_kgwt = self.scores(0, len);
+        let own = scores_kgwt.narrow(-1, to_i64(self.num_ranked), self.window_len);
+        let _ = own.shallow_clone().masked_fill_(&self.later(), f64::NEG_INFINITY);
+        scores_kgwt = scores_kgwt.softmax(-1, self.kind);
+        let ranked = scores_kgwt.narrow(-1, 0, to_i64(self.num_ranked));
+        ranked.sum_dim_intlist(2, false, self.kind)
     }
 }
 

@@ -1,6 +1,6 @@
 //! LongProc: procedures to be carried out step by step. Prompts are the user's own `prompts.yaml`.
 
-use super::{DataSet, Desk, NUM_ITEMS, Opened};
+use super::{DataSet, Desk, NUM_ITEMS, Opened, Published, PublishedFile};
 use crate::config::eval_files::Overflow;
 use crate::eval::choice::subset::first_permuted;
 use crate::eval::error::EvalError;
@@ -82,6 +82,14 @@ impl<T: Kind> DataSet for Level<T> {
         Ok([self.file, "prompts.yaml"]
             .map(|name| vec![folder.join(name)])
             .to_vec())
+    }
+
+    fn published(&self, _length: usize) -> Published {
+        Published {
+            name: self.card.name.to_owned(),
+            file: PublishedFile::Folder,
+            shots: 0,
+        }
     }
 
     fn open<'a>(

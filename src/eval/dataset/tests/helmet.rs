@@ -319,3 +319,26 @@ fn wordings_of_the_user_change_prompts_and_their_fingerprint() {
     assert_ne!(ours.fingerprint, theirs.fingerprint);
     assert_ne!(ours.items[0].origin, theirs.items[0].origin);
 }
+
+#[test]
+fn results_are_called_as_helmet_calls_them() {
+    let name = |task: &str, length| registry::find(task).unwrap().0.published(length);
+    for (task, expected, word) in [
+        ("helmet_niah_mk_2", "ruler_niah_mk_2", "validation_131072"),
+        ("kilt_popqa_3", "kilt_popqa_3", "validation_131072"),
+        ("icl_trec_coarse", "icl_trec_coarse_6600shot_balance", ""),
+        ("narrativeqa", "narrativeqa_130772", ""),
+        ("infbench_qa_eng", "infbench_qa_eng_130862", ""),
+        ("infbench_sum_eng", "infbench_sum_eng_129672", ""),
+        ("multi_lexsum", "multi_lexsum_130372", ""),
+        ("html_to_tsv_0.5k", "html_to_tsv_0.5k", "data"),
+    ] {
+        let published = name(task, 131_072);
+        assert_eq!(published.name, expected);
+        assert_eq!(
+            published.file.word("validation_131072.jsonl:7"),
+            word,
+            "{task}"
+        );
+    }
+}
