@@ -53,13 +53,9 @@ pub(super) fn forecast(
             });
         }
     }
-    let left_out = request
-        .left_out
-        .iter()
-        .map(|reason| format!("left out: {reason}"));
     let warnings = subjects
         .iter()
         .flat_map(|subject| subject.warnings(request));
-    let warnings = warnings.chain(left_out).chain(notes);
+    let warnings = warnings.chain(request.left_out_note()).chain(notes);
     Ok(Forecast::new(parts, warnings.collect()))
 }

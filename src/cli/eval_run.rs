@@ -18,7 +18,7 @@ use crate::eval::haystack::{Haystack, HaystackIdentity};
 use crate::eval::item_result::Key;
 use crate::eval::ledger::Ledger;
 use crate::eval::material::Material;
-use crate::eval::request::Request;
+use crate::eval::request::{LeftOut, Request};
 use crate::eval::results::{Failure, Part, Provenance, Results, SCHEMA, TaskInfo, TaskResult};
 use crate::eval::run_folder::RunFolder;
 use crate::fault::AnyFault;
@@ -179,8 +179,8 @@ impl Run<'_> {
             machine.libtorch,
             self.ledger.len()
         ));
-        for reason in &self.request.left_out {
-            output::note(format!("left out: {reason}"));
+        for LeftOut { task, reason } in &self.request.left_out {
+            output::note(format!("left out: {task}: {reason}"));
         }
     }
 
@@ -315,12 +315,7 @@ fn warnings(
         .iter()
         .flat_map(|subject| subject.warnings(request))
         .collect();
-    warnings.extend(
-        request
-            .left_out
-            .iter()
-            .map(|reason| format!("left out: {reason}")),
-    );
+    warnings.extend(request.left_out_note());
     warnings.extend(notes.iter().cloned());
     warnings.extend(limit.map(|limit| {
         format!("at most {limit} items of each task, length and seed were run (`--limit`)")

@@ -19,6 +19,15 @@ use crate::fault::{AnyFault, Coded};
 use crate::model::config::ModelConfig;
 use crate::model::fingerprint::arch_facts;
 
+/// A task of a suite that cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The task.
+    pub task: &'static str,
+    /// What is missing.
+    pub reason: String,
+}
+
 /// Missing files that an error names.
 const MOST_NAMED: usize = 3;
 
@@ -32,7 +41,7 @@ pub struct Request {
     /// Methods beside full attention and masks.
     pub methods: Vec<MethodSpec>,
     /// Which tasks of a suite are left out, and why.
-    pub left_out: Vec<String>,
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Request {
@@ -85,6 +94,16 @@ impl Request {
         }
     }
 
+    /// What readers of the results should know of the tasks that are left out.
+    pub fn left_out_note(&self) -> Option<String> {
+        let names: Vec<&str> = self.left_out.iter().map(|of| of.task).collect();
+        let suite = self.file.suite.as_deref().unwrap_or_default();
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!("the suite `{suite}` is asked without those whose files are missing: {names}")
+        })
+    }
+
     /// Whether any task hides needles in text.
     pub fn needs_haystack(&self) -> bool {
         let mut tasks = self.tasks.iter();
@@ -131,7 +150,7 @@ impl Request {
 }
 
 /// Tasks, and which ones of a suite are left out.
-type Tasks = (Vec<&'static dyn Task>, Vec<String>);
+type Tasks = (Vec<&'static dyn Task>, Vec<LeftOut>);
 
 /// The tasks of the list, or of the suite.
 fn tasks(file: &EvalFile) -> Result<Tasks, Bad> {
@@ -181,14 +200,20 @@ fn found(
         let missing = match task.missing(&library, &file.lengths) {
             // A suite reads several folders, and some of them are enough.
             Err(error @ FilesError::Unnamed { .. }) => {
-                left_out.push(error.to_string());
+                left_out.push(LeftOut {
+                    task: task.card().name,
+                    reason: error.to_string(),
+                });
                 unnamed = unnamed.or(Some(error));
                 continue;
             }
             missing => missing?,
         };
         if let Some(path) = missing.first() {
-            left_out.push(format!("{}: no `{}`", task.card().name, path.display()));
+            left_out.push(LeftOut {
+                task: task.card().name,
+                reason: format!("there is no `{}`", path.display()),
+            });
             paths.extend(missing);
         } else {
             found.push(task);

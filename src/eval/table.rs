@@ -55,11 +55,15 @@ pub(super) fn remarks(results: &Results) -> Vec<String> {
 
 /// A chance level in a few characters.
 pub fn chance_text(chance: f64) -> String {
-    if chance == 0.0 || chance >= 0.01 {
-        chance.to_string()
-    } else {
-        format!("{chance:.1e}")
+    if chance == 0.0 {
+        return "0".to_owned();
     }
+    if chance < 0.01 {
+        return format!("{chance:.1e}");
+    }
+    // Three digits that count; more would say more than is known.
+    let text = format!("{chance:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// What methods of one column share: kind, retrieval heads, and the place of a method that stands alone.
@@ -105,11 +109,16 @@ fn heading(results: &Results, of: &Part) -> Vec<String> {
         .map(|(Reverse(kept), all)| format!(", mask {kept} of {all} retrieval heads"));
     let masks = masks.collect::<Vec<_>>().concat();
     let names: Vec<&str> = of.tasks.iter().map(|of| of.task.name.as_str()).collect();
+    let per_cell = format!(
+        "{} items per length and depth, ",
+        grid.items_per_cell * grid.seeds.len()
+    );
+    let any_of_grid = of.tasks.iter().any(|of| of.task.own.is_none());
     vec![
         format!("{} on {}{masks}", names.join(", "), of.model.name),
         format!(
-            "{} items per length and depth, chunk {}{streaming}; {} {} {}, seed {}",
-            grid.items_per_cell * grid.seeds.len(),
+            "{}chunk {}{streaming}; {} {} {}, seed {}",
+            if any_of_grid { &per_cell } else { "" },
             of.chunk_len,
             machine.dtype,
             machine.device,

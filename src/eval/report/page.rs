@@ -10,6 +10,7 @@ use super::{
 use crate::eval::critical::study::Study;
 use crate::eval::results::{Failure, Part, Results};
 use crate::mask::heatmap_svg::escape;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Name of the file inside a run folder.
@@ -67,13 +68,15 @@ fn names(results: &Results) -> String {
 fn summary(results: &Results) -> String {
     let grid = &results.provenance.grid;
     let tasks = results.parts.first().map_or(&[][..], |part| &part.tasks);
+    let nums: BTreeSet<usize> = tasks.iter().map(|of| of.task.num_items(grid)).collect();
+    let nums: Vec<String> = nums.iter().map(ToString::to_string).collect();
     let tasks: Vec<&str> = tasks.iter().map(|task| task.task.name.as_str()).collect();
     let lengths: Vec<String> = grid.lengths.iter().map(ToString::to_string).collect();
     format!(
         "{}; {} items a task, up to {} tokens. KV footprint: of all (query, key) pairs of prompt and answer, the share whose key is still held, counted \
          from the caches.",
         tasks.join(", "),
-        grid.num_items(),
+        nums.join(" or "),
         lengths.join(", ")
     )
 }
