@@ -148,7 +148,7 @@ deny:
 bench: provision ## Measure training steps, inference, the packer and the loader, a JSON object per case
 	cargo bench --bench engine
 
-# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line of either kind alone takes more than an hour of
+# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line of either kind alone may take hours of
 # one core.
 PEERS := .peers/venv
 COMPARE := OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare
