@@ -163,13 +163,11 @@ impl Observer {
     /// The same where all keys are one block: every score is computed once.
     fn received_at_once(&self) -> Tensor {
         let len = self.num_ranked + to_usize(self.window_len);
-        let mut scores_kgwt = self.scores(0, len);
-        let own = scores_kgwt.narrow(-1, to_i64(self.num_ranked), self.window_len);
-        let _ = own
-            .shallow_clone()
-            .masked_fill_(&self.later(), f64::NEG_INFINITY);
-        scores_kgwt = scores_kgwt.softmax(-1, self.kind);
-        let ranked = scores_kgwt.narrow(-1, 0, to_i64(self.num_ranked));
+        let scores_kgwt = self.scores(0, len);
+        let mut own = scores_kgwt.narrow(-1, to_i64(self.num_ranked), self.window_len);
+        let _ = own.masked_fill_(&self.later(), f64::NEG_INFINITY);
+        let received = scores_kgwt.softmax(-1, self.kind);
+        let ranked = received.narrow(-1, 0, to_i64(self.num_ranked));
         ranked.sum_dim_intlist(2, false, self.kind)
     }
 }
