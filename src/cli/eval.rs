@@ -7,7 +7,8 @@ use super::eval_run::{self, Conduct};
 use super::eval_tasks;
 use super::output::{self, Output};
 use crate::config::error::ConfigError;
-use crate::config::load::{Loaded, load_as, resolve};
+use crate::config::eval::EvalFile;
+use crate::config::load::{Loaded, load as load_file, load_as, resolve};
 use crate::eval::forecast::Forecast;
 use crate::eval::request::Request;
 use crate::eval::results::Results;
@@ -91,7 +92,10 @@ struct ReportArgs {
 /// If the model, the text or a setting is unusable, if items failed, or with `--fail-under` if the score is not reached.
 pub fn run(args: Args) -> Result<(), AnyFault> {
     if args.list {
-        let asked = args.ask.file();
+        let asked = match &args.config {
+            Some(path) => load_file::<EvalFile>(path, &args.overrides)?.config,
+            None => args.ask.file(),
+        };
         return eval_tasks::list(args.report.json, &asked.files, &asked.lengths);
     }
     let loaded = load(&args)?;
