@@ -10,9 +10,7 @@ use super::{output, run_setup, text_args};
 use crate::config::load::{Loaded, values};
 use crate::eval::categories::categories;
 use crate::eval::ceiling;
-use crate::eval::error::EvalError;
 use crate::eval::evaluate::Evaluation;
-use crate::eval::files::error::FilesError;
 use crate::eval::files::library::Library;
 use crate::eval::haystack::{Haystack, HaystackIdentity};
 use crate::eval::item_result::Key;
@@ -131,11 +129,7 @@ pub(super) fn ask(
         .then(|| text_args::open(&request.file.text, &subject.tokenizer))
         .transpose()?;
     let haystack: Option<&dyn Haystack> = haystack.as_deref();
-    let library = Library::open(&request.file.files).map_err(EvalError::Files)?;
-    let library = library.for_model(subject.dir());
-    let library = library
-        .map_err(FilesError::Chat)
-        .map_err(EvalError::Files)?;
+    let library = Library::open(&request.file.files)?.for_model(subject.dir())?;
     let material = Material::new(Arc::clone(&subject.tokenizer), haystack)?.with_library(library);
     let questions = eval_tasks::questions(request, &material, limit)?;
     Ok((questions, haystack.map(Haystack::identity)))

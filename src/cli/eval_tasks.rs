@@ -119,7 +119,7 @@ struct Listing {
 
 /// Prints every task and every suite; of the user's files, those of `lengths` are looked for.
 pub(super) fn list(json: bool, files: &FileSettings, lengths: &[usize]) -> Result<(), AnyFault> {
-    let library = Library::open(files).map_err(EvalError::Files)?;
+    let library = Library::open(files)?;
     let missing = all().filter_map(|task| {
         let paths = task.missing(&library, lengths).ok()?;
         Some((task.card().name, paths))

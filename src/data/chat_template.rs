@@ -90,6 +90,11 @@ impl ChatTemplate {
         }))
     }
 
+    /// Its text, with the special tokens that it may write: what decides its prompts.
+    pub fn texts(&self) -> [&str; 3] {
+        [&self.text, &self.bos, &self.eos]
+    }
+
     /// What it writes around one message of a user, the begin of the answer included.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub fn chance_text(chance: f64) -> String {
     if chance < 0.01 {
         return format!("{chance:.1e}");
     }
-    // Three digits that count; more would say more than is known.
+    // A hundredth of a percent: more digits are no news about a guess.
     let text = format!("{chance:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -84,33 +84,35 @@ impl DataSet for HelmetJsonKv {
                 return Err(table.flaw(*at, reason).into());
             }
         }
+        let chosen = first_permuted(table.rows.len(), NUM_ITEMS, SEED);
         Ok(Box::new(Objects {
-            chosen: first_permuted(table.rows.len(), NUM_ITEMS, SEED),
+            table: table.picked(&chosen),
             wording: desk.library.wording(&forms::JSON_KV)?,
-            table,
         }))
     }
 }
 
 struct Objects {
     table: Table<Row>,
-    chosen: Vec<usize>,
     wording: Wording,
 }
 
 impl Opened for Objects {
-    fn depths(&self) -> Vec<Option<f64>> {
-        let rows = self.chosen.iter();
-        rows.map(|row| self.table.rows[*row].row.depth).collect()
+    fn num_items(&self) -> usize {
+        self.table.rows.len()
+    }
+
+    fn depth(&self, index: usize) -> Option<f64> {
+        self.table.rows[index].row.depth
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.table.rows[self.chosen[index]];
+        let Located { at, row } = &self.table.rows[index];
         let demos = row.demos.iter().take(NUM_DEMOS);
         let demos = demos.map(|(key, value)| vec![("key", &**key), ("value", &**value)]);
         let demos = self.wording.demos(demos)?;
         let asked = [("demos", &*demos), ("key", &*row.question)];
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source: self.table.source(*at),
             depth: row.depth,
@@ -124,8 +126,7 @@ impl Opened for Objects {
             },
             max_new_tokens: 100,
             is_chat: false,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }

@@ -131,31 +131,30 @@ impl DataSet for HelmetNiah {
                 return Err(table.flaw(*at, "missing field `query`").into());
             }
         }
+        let chosen = first_permuted(table.rows.len(), NUM_ITEMS, SEED);
         Ok(Box::new(Needles {
-            chosen: first_permuted(table.rows.len(), NUM_ITEMS, SEED),
+            table: table.picked(&chosen),
             wording: desk.library.wording(&self.form)?,
             is_one: self.form.name == forms::NIAH.name,
             max_new_tokens: self.max_new_tokens,
-            table,
         }))
     }
 }
 
 struct Needles {
     table: Table<Row>,
-    chosen: Vec<usize>,
     wording: Wording,
     is_one: bool,
     max_new_tokens: usize,
 }
 
 impl Opened for Needles {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.table.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.table.rows[self.chosen[index]];
+        let Located { at, row } = &self.table.rows[index];
         let kind = if self.is_one {
             // Some files keep the plural.
             row.type_needle_v.trim_end_matches('s')
@@ -163,7 +162,7 @@ impl Opened for Needles {
             &row.type_needle_v
         };
         let asked = [("kind", kind), ("query", row.query().unwrap_or_default())];
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source: self.table.source(*at),
             depth: None,
@@ -177,8 +176,7 @@ impl Opened for Needles {
             },
             max_new_tokens: self.max_new_tokens,
             is_chat: false,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }

@@ -148,6 +148,12 @@ impl DataSet for Icl {
             examples = permuted.collect();
             test
         };
+        if examples.is_empty() {
+            return Err(EvalError::Files(FilesError::Format {
+                path: files[0].clone(),
+                reason: "has no example beside the items".to_owned(),
+            }));
+        }
         Ok(Box::new(Texts {
             of: *self,
             num_shots: tiers::at(self.name, &self.num_shots, length)?,
@@ -158,8 +164,7 @@ impl DataSet for Icl {
                 .to_string_lossy()
                 .into_owned(),
             labels: examples.iter().map(|sample| sample.label).collect(),
-            chosen: chosen(&test),
-            test,
+            test: chosen(&test),
             examples,
         }))
     }
@@ -206,14 +211,15 @@ impl Icl {
 }
 
 /// The items that are asked: all, or rounds of one of every label among the permuted ones.
-fn chosen(test: &[Sample]) -> Vec<usize> {
+fn chosen(test: &[Sample]) -> Vec<Sample> {
     if test.len() <= MAX_ITEMS {
-        return (0..test.len()).collect();
+        return test.to_vec();
     }
     let order = first_permuted(test.len(), test.len(), SEED);
     let labels: Vec<usize> = order.iter().map(|row| test[*row].label).collect();
     let picked = rounds(&labels, MAX_ITEMS, &mut Python::new(u64::from(SEED)));
-    picked.into_iter().map(|index| order[index]).collect()
+    let picked = picked.into_iter().map(|index| test[order[index]].clone());
+    picked.collect()
 }
 
 struct Texts {
@@ -222,18 +228,17 @@ struct Texts {
     wording: Wording,
     source: String,
     test: Vec<Sample>,
-    chosen: Vec<usize>,
     examples: Vec<Sample>,
     labels: Vec<usize>,
 }
 
 impl Opened for Texts {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.test.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let sample = &self.test[self.chosen[index]];
+        let sample = &self.test[index];
         let seed = u64::from(of_text_with(&sample.text, SEED));
         let shown: Vec<String> = shown_labels(self.of.num_labels, seed)
             .iter()
@@ -245,7 +250,7 @@ impl Opened for Texts {
             let fields: Vec<Field<'_>> = vec![("text", &shot.text), ("label", &shown[shot.label])];
             fields
         });
-        let entry = Entry {
+        Ok(Entry {
             // A text may be asked twice: its place among the items names it.
             row: index + 1,
             source: format!("{}:{}", self.source, sample.at),
@@ -258,8 +263,7 @@ impl Opened for Texts {
             gold: Gold::answer(&shown[sample.label]),
             max_new_tokens: 20,
             is_chat: false,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }

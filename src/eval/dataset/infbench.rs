@@ -18,13 +18,11 @@ use crate::eval::metric::registry::Metric;
 use crate::eval::reading::Reading;
 use crate::eval::scoring::Scoring;
 use crate::eval::task::{Card, Category, Needs};
+use crate::eval::text::choice::LETTERS;
 use std::path::PathBuf;
 
 /// Tokens of a prompt beside its book and answer.
 const OTHERS: usize = 200;
-
-/// Letters of the options.
-const LETTERS: [char; 4] = ['A', 'B', 'C', 'D'];
 
 /// One of the data sets.
 #[derive(Debug, Clone, Copy)]
@@ -155,18 +153,28 @@ impl DataSet for InfBench {
             if row.answer.is_empty() {
                 return Err(table.flaw(*at, "`answer` holds no right answer").into());
             }
-            if self.has_options && (row.options.len() != LETTERS.len() || row.choice().is_none()) {
+            if self.has_options && (row.options.len() != LETTERS.count() || row.choice().is_none())
+            {
                 let reason = "`options` are not four texts, one of which is the `answer`";
                 return Err(table.flaw(*at, reason).into());
             }
         }
+        let chosen = first_permuted_twice(table.rows.len(), NUM_ITEMS, SEED);
+        if chosen.len() <= NUM_DEMOS {
+            return Err(EvalError::Files(FilesError::Format {
+                path: table.path().to_owned(),
+                reason: format!(
+                    "has {} rows: one is asked and {NUM_DEMOS} others are shown",
+                    chosen.len()
+                ),
+            }));
+        }
         Ok(Box::new(Books {
             of: *self,
-            chosen: first_permuted_twice(table.rows.len(), NUM_ITEMS, SEED),
+            table: table.picked(&chosen),
             wording: desk.library.wording(&self.form)?,
             tokenizer: desk.tokenizer,
             length,
-            table,
         }))
     }
 }
@@ -174,19 +182,18 @@ impl DataSet for InfBench {
 struct Books<'a> {
     of: InfBench,
     table: Table<Row>,
-    chosen: Vec<usize>,
     wording: Wording,
     tokenizer: &'a Tokenizer,
     length: usize,
 }
 
 impl Opened for Books<'_> {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.table.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.table.rows[self.chosen[index]];
+        let Located { at, row } = &self.table.rows[index];
         let demos = self.demos(index)?;
         let options = row.options();
         let asked = Self::fields(row, &options, "");
@@ -200,7 +207,7 @@ impl Opened for Books<'_> {
                 answers: row.answer.clone(),
             },
         };
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source: self.table.source(*at),
             depth: None,
@@ -212,21 +219,19 @@ impl Opened for Books<'_> {
             gold,
             max_new_tokens: self.of.max_new_tokens,
             is_chat: true,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }
 
 impl Books<'_> {
     fn demos(&self, index: usize) -> Result<String, FilesError> {
-        let others: Vec<usize> = (0..self.chosen.len())
-            .filter(|other| *other != index)
-            .collect();
+        let others = (0..self.table.rows.len()).filter(|other| *other != index);
+        let others: Vec<usize> = others.collect();
         let shown = first_permuted(others.len(), NUM_DEMOS, SEED);
         let rows: Vec<&Row> = shown
             .iter()
-            .map(|other| &self.table.rows[self.chosen[others[*other]]].row)
+            .map(|other| &self.table.rows[others[*other]].row)
             .collect();
         let texts: Vec<(String, String)> = rows
             .iter()

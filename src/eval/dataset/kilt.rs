@@ -174,13 +174,13 @@ impl DataSet for Kilt {
         };
         let (test, demos) = (read(&files[0])?, read(&files[1])?);
         let chosen = rows_of_sampled_keys(&test.map(Row::key), NUM_ITEMS, u64::from(SEED));
+        let test = test.picked(&chosen);
         Ok(Box::new(Questions {
             demo_keys: demos.map(Row::key),
             is_popqa: self.is_popqa,
             wording: desk.library.wording(&forms::KILT)?,
             test,
             demos,
-            chosen,
         }))
     }
 }
@@ -188,7 +188,6 @@ impl DataSet for Kilt {
 /// The files of one length.
 struct Questions {
     test: Table<Row>,
-    chosen: Vec<usize>,
     demos: Table<Row>,
     demo_keys: Vec<Key>,
     is_popqa: bool,
@@ -196,16 +195,19 @@ struct Questions {
 }
 
 impl Opened for Questions {
-    fn depths(&self) -> Vec<Option<f64>> {
-        let rows = self.chosen.iter();
-        rows.map(|row| self.test.rows[*row].row.depth).collect()
+    fn num_items(&self) -> usize {
+        self.test.rows.len()
+    }
+
+    fn depth(&self, index: usize) -> Option<f64> {
+        self.test.rows[index].row.depth
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.test.rows[self.chosen[index]];
+        let Located { at, row } = &self.test.rows[index];
         let demos = self.demos(&row.key())?;
         let question = [("question", &*row.question)];
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source: self.test.source(*at),
             depth: row.depth,
@@ -219,9 +221,8 @@ impl Opened for Questions {
             },
             max_new_tokens: 20,
             is_chat: false,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }
 

@@ -111,10 +111,15 @@ impl PublishedFile {
 
 /// A data set whose files were read.
 pub trait Opened {
-    /// The depth of every item that is asked, where the file names one.
-    fn depths(&self) -> Vec<Option<f64>>;
+    /// How many items are asked.
+    fn num_items(&self) -> usize;
 
-    /// One of those items.
+    /// The depth of one of them, where the file names one.
+    fn depth(&self, _index: usize) -> Option<f64> {
+        None
+    }
+
+    /// One of them.
     ///
     /// # Errors
     /// [`EvalError::Files`] if it cannot be put into words, [`EvalError::Data`] if it cannot be tokenised.

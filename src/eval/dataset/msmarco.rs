@@ -130,22 +130,21 @@ impl DataSet for MsMarco {
         }
         let keys = test.map(|row| row.qid.clone());
         let chosen = rows_of_sampled_keys(&keys, NUM_ITEMS, u64::from(SEED));
-        let asked = chosen.iter().map(|row| keys[*row].clone()).collect();
+        let test = test.picked(&chosen);
+        let asked = || test.map(|row| row.qid.clone()).into_iter().collect();
         Ok(Box::new(Queries {
             demo_keys: demos.map(|row| row.qid.clone()),
             // As in HELMET: where there are plenty, no query of any item is shown.
-            asked: (demos.rows.len() > 2 * chosen.len()).then_some(asked),
+            asked: (demos.rows.len() > 2 * chosen.len()).then(asked),
             wording: desk.library.wording(&forms::MSMARCO)?,
             test,
             demos,
-            chosen,
         }))
     }
 }
 
 struct Queries {
     test: Table<Row>,
-    chosen: Vec<usize>,
     demos: Table<Row>,
     demo_keys: Vec<Key>,
     /// Queries that are never shown, where that is more than the item's own.
@@ -154,16 +153,19 @@ struct Queries {
 }
 
 impl Opened for Queries {
-    fn depths(&self) -> Vec<Option<f64>> {
-        let rows = self.chosen.iter();
-        rows.map(|row| self.test.rows[*row].row.depth).collect()
+    fn num_items(&self) -> usize {
+        self.test.rows.len()
+    }
+
+    fn depth(&self, index: usize) -> Option<f64> {
+        self.test.rows[index].row.depth
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.test.rows[self.chosen[index]];
+        let Located { at, row } = &self.test.rows[index];
         let demos = self.demos(&row.qid)?;
         let grades = row.ctxs.iter();
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source: self.test.source(*at),
             depth: row.depth,
@@ -179,9 +181,8 @@ impl Opened for Queries {
             },
             max_new_tokens: 200,
             is_chat: false,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }
 

@@ -51,11 +51,10 @@ struct Shown {
     summary: Option<String>,
 }
 
-/// A case with a summary.
-struct Case {
-    at: usize,
-    text: String,
-    summary: String,
+impl Row {
+    fn text(&self) -> String {
+        self.sources.join(BREAK)
+    }
 }
 
 impl DataSet for MultiLexSum {
@@ -98,25 +97,21 @@ impl DataSet for MultiLexSum {
     ) -> Result<Box<dyn Opened + 'a>, EvalError> {
         let test = Table::<Row>::lines(&files[0])?;
         let shown = Table::<Shown>::lines(&files[1])?;
-        let cases = long_ones(&test, length / 2, desk.tokenizer)?;
-        let summaries: Vec<String> = shown
-            .rows
-            .into_iter()
-            .filter_map(|row| row.row.summary)
-            .collect();
-        let chosen = if cases.len() > NUM_ITEMS {
-            first_permuted(cases.len(), NUM_ITEMS, SEED)
+        let test = long_ones(test, length / 2, desk.tokenizer)?;
+        let summaries = shown.rows.into_iter().filter_map(|row| row.row.summary);
+        let summaries: Vec<String> = summaries.collect();
+        let num_cases = test.rows.len();
+        let test = if num_cases > NUM_ITEMS {
+            test.picked(&first_permuted(num_cases, NUM_ITEMS, SEED))
         } else {
-            (0..cases.len()).collect()
+            test
         };
         Ok(Box::new(Cases {
-            sources: cases.iter().map(|case| test.source(case.at)).collect(),
+            test,
             keys: summaries.iter().cloned().map(Key::Text).collect(),
             wording: desk.library.wording(&forms::MULTI_LEXSUM)?,
             demos_path: files[1].clone(),
             tokenizer: desk.tokenizer,
-            cases,
-            chosen,
             summaries,
             length,
         }))
@@ -125,37 +120,25 @@ impl DataSet for MultiLexSum {
 
 /// The cases with a summary whose documents have more than `min_tokens`.
 fn long_ones(
-    test: &Table<Row>,
+    test: Table<Row>,
     min_tokens: usize,
     tokenizer: &Tokenizer,
-) -> Result<Vec<Case>, EvalError> {
-    let mut cases = Vec::new();
-    for Located { at, row } in &test.rows {
-        let Some(summary) = &row.summary else {
-            continue;
-        };
-        let text = row.sources.join(BREAK);
-        if tokenizer.encode(&text)?.len() > min_tokens {
-            cases.push(Case {
-                at: *at,
-                text,
-                summary: summary.clone(),
-            });
-        }
-    }
-    if cases.is_empty() {
+) -> Result<Table<Row>, EvalError> {
+    let is_long = |_: &_, Located { row, .. }: &Located<Row>| -> Result<bool, EvalError> {
+        Ok(row.summary.is_some() && tokenizer.encode(&row.text())?.len() > min_tokens)
+    };
+    let long = test.filtered(is_long)?;
+    if long.rows.is_empty() {
         return Err(EvalError::Files(FilesError::Format {
-            path: test.path().to_owned(),
+            path: long.path().to_owned(),
             reason: format!("has no case of more than {min_tokens} tokens with a summary"),
         }));
     }
-    Ok(cases)
+    Ok(long)
 }
 
 struct Cases<'a> {
-    cases: Vec<Case>,
-    sources: Vec<String>,
-    chosen: Vec<usize>,
+    test: Table<Row>,
     summaries: Vec<String>,
     keys: Vec<Key>,
     demos_path: PathBuf,
@@ -165,35 +148,32 @@ struct Cases<'a> {
 }
 
 impl Opened for Cases<'_> {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.test.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let (case, source) = (
-            &self.cases[self.chosen[index]],
-            &self.sources[self.chosen[index]],
-        );
-        let picked = pick(&self.demos_path, &self.keys, |_| true, of_text(source))?;
+        let Located { at, row } = &self.test.rows[index];
+        let source = self.test.source(*at);
+        let picked = pick(&self.demos_path, &self.keys, |_| true, of_text(&source))?;
         let fields = picked
             .iter()
             .map(|row| vec![("answer", &*self.summaries[*row])]);
         let demos = self.wording.demos(fields)?;
         let max_tokens = room(self.length, OTHERS, MAX_NEW_TOKENS);
-        let entry = Entry {
-            row: case.at,
-            source: source.clone(),
+        Ok(Entry {
+            row: *at,
+            source,
             depth: None,
             instruction: self.wording.instruction(&[("demos", &demos)])?,
-            context: shortened(&case.text, max_tokens, self.tokenizer)?,
+            context: shortened(&row.text(), max_tokens, self.tokenizer)?,
             can_cut: true,
             question: self.wording.question(&[])?,
             cue: self.wording.cue(&[])?,
-            gold: Gold::answer(&case.summary),
+            gold: Gold::answer(row.summary.clone().unwrap_or_default()),
             max_new_tokens: MAX_NEW_TOKENS,
             is_chat: true,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }

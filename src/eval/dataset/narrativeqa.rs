@@ -112,13 +112,13 @@ impl DataSet for NarrativeQa {
                 .flaw(none.at, "`answers` holds no right answer")
                 .into());
         }
+        let chosen = long_ones(&test, length, desk.tokenizer)?;
         Ok(Box::new(Stories {
-            chosen: long_ones(&test, length, desk.tokenizer)?,
+            test: test.picked(&chosen),
             wording: desk.library.wording(&forms::NARRATIVEQA)?,
             demo_keys: demos.map(|row| Key::Text(row.question.text.clone())),
             tokenizer: desk.tokenizer,
             length,
-            test,
             demos,
         }))
     }
@@ -157,7 +157,6 @@ fn long_ones(
 
 struct Stories<'a> {
     test: Table<Row>,
-    chosen: Vec<usize>,
     demos: Table<Shown>,
     demo_keys: Vec<Key>,
     wording: Wording,
@@ -166,12 +165,12 @@ struct Stories<'a> {
 }
 
 impl Opened for Stories<'_> {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.test.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.test.rows[self.chosen[index]];
+        let Located { at, row } = &self.test.rows[index];
         let source = self.test.source(*at);
         let picked = pick(
             self.demos.path(),
@@ -189,7 +188,7 @@ impl Opened for Stories<'_> {
         });
         let demos = self.wording.demos(fields)?;
         let max_tokens = room(self.length, OTHERS, MAX_NEW_TOKENS);
-        let entry = Entry {
+        Ok(Entry {
             row: *at,
             source,
             depth: None,
@@ -207,8 +206,7 @@ impl Opened for Stories<'_> {
             },
             max_new_tokens: MAX_NEW_TOKENS,
             is_chat: true,
-            template: None,
-        };
-        Ok(entry.in_words_of(&self.wording))
+            template: Some(self.wording.id.clone()),
+        })
     }
 }

@@ -200,8 +200,8 @@ struct Prompts {
 }
 
 impl Opened for Prompts {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.table.rows.len()]
+    fn num_items(&self) -> usize {
+        self.table.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {

@@ -2,6 +2,7 @@
 
 use super::{DataSet, Desk, Opened};
 use crate::config::eval_files::Overflow;
+use crate::data::chat_template::ChatTemplate;
 use crate::eval::error::EvalError;
 use crate::eval::files::error::FilesError;
 use crate::eval::files::fit::fit;
@@ -112,6 +113,7 @@ struct Made {
     num_expected: usize,
     num_skipped: usize,
     depths: Vec<f64>,
+    any_chat: bool,
     any_completed: bool,
     /// The wording, the same for all items.
     template: Option<String>,
@@ -134,11 +136,13 @@ impl Made {
         writer: &Writer<'_>,
         limit: Option<usize>,
     ) -> Result<(), EvalError> {
-        let depths = opened.depths();
+        let indices = 0..opened.num_items();
+        let depths: Vec<Option<f64>> = indices.map(|index| opened.depth(index)).collect();
         self.num_expected += depths.len();
         self.depths.extend(depths.iter().flatten());
         for index in first_of_every_depth(&depths, limit) {
             let entry = opened.entry(index)?;
+            self.any_chat |= writer.is_chat(&entry);
             self.any_completed |= entry.is_chat && !writer.is_chat(&entry);
             self.template.clone_from(&entry.template);
             match fit(&entry, length, overflow, writer)? {
@@ -158,8 +162,12 @@ impl Made {
             let place = self.depths.iter().position(|other| Some(*other) == depth);
             item.meta.depth_index = place.unwrap_or(0);
         }
-        self.hasher
-            .update(self.template.unwrap_or_default().as_bytes());
+        let wording = self.template.unwrap_or_default();
+        let chat = library.template().filter(|_| self.any_chat);
+        let chat = chat.map(ChatTemplate::texts).unwrap_or_default();
+        for text in [&[&*wording], &chat[..]].concat() {
+            self.hasher.update(text.as_bytes());
+        }
         let name = set.card().name;
         let mut notes = Vec::new();
         if self.num_skipped > 0 {

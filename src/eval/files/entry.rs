@@ -1,6 +1,5 @@
 //! An item of a file, as text.
 
-use super::wording::Wording;
 use crate::eval::gold::Gold;
 
 /// An item of a file, as text: instruction, context, question and cue stand one behind the other.
@@ -54,15 +53,6 @@ impl Entry {
             max_new_tokens,
             is_chat: true,
             template: None,
-        }
-    }
-
-    /// The same in the words of `wording`.
-    #[must_use]
-    pub fn in_words_of(self, wording: &Wording) -> Self {
-        Self {
-            template: Some(wording.id.clone()),
-            ..self
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::error::FilesError;
 use super::wording::{self, Form, Wording};
 use crate::config::eval_files::{ChatUse, FileSettings, Overflow};
-use crate::data::chat_template::{ChatError, ChatTemplate};
+use crate::data::chat_template::ChatTemplate;
 use std::path::{Path, PathBuf};
 
 /// The user's folders, and the chat template of a model.
@@ -31,8 +31,8 @@ impl Library {
     /// The same for the model in `folder`, whose chat template it uses where it is to.
     ///
     /// # Errors
-    /// [`ChatError`] if the model has a template that cannot be read.
-    pub fn for_model(self, folder: &Path) -> Result<Self, ChatError> {
+    /// [`FilesError::Chat`] if the model has a template that cannot be read.
+    pub fn for_model(self, folder: &Path) -> Result<Self, FilesError> {
         let template = match self.settings.chat {
             ChatUse::Auto => ChatTemplate::of_model(folder)?,
             ChatUse::Never => None,

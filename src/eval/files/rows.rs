@@ -105,6 +105,21 @@ impl<T> Table<T> {
         }
     }
 
+    /// The rows with these indices, in the order given; each keeps its place in the file.
+    #[must_use]
+    pub fn picked(self, indices: &[usize]) -> Self
+    where
+        T: Clone,
+    {
+        Self {
+            rows: indices
+                .iter()
+                .map(|index| self.rows[*index].clone())
+                .collect(),
+            path: self.path,
+        }
+    }
+
     /// Something of every row, in their order.
     pub fn map<U>(&self, of: impl Fn(&T) -> U) -> Vec<U> {
         self.rows.iter().map(|located| of(&located.row)).collect()

@@ -18,7 +18,7 @@ use std::path::Path;
 pub struct Countdown;
 
 /// A row of its files.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 pub struct Row {
     nums: Vec<i64>,
     target: i64,

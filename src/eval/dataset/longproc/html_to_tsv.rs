@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct HtmlToTsv;
 
 /// A row of its files.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 pub struct Row {
     html_path: PathBuf,
     task_topic: String,

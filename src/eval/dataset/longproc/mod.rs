@@ -44,7 +44,7 @@ pub struct Level<T> {
 /// A kind of LongProc's tasks.
 pub trait Kind: std::fmt::Debug + Copy + Send + Sync + 'static {
     /// A row of its files.
-    type Row: DeserializeOwned + 'static;
+    type Row: Clone + DeserializeOwned + 'static;
 
     /// Whether a row is part of the level.
     fn is_asked(&self, _row: &Self::Row) -> bool {
@@ -106,8 +106,7 @@ impl<T: Kind> DataSet for Level<T> {
         Ok(Box::new(Procedures {
             of: *self,
             prompts: files[1].clone(),
-            chosen,
-            table,
+            table: table.picked(&chosen),
             prompt,
             shared,
         }))
@@ -125,19 +124,18 @@ impl<T: Kind> DataSet for Level<T> {
 struct Procedures<T: Kind> {
     of: Level<T>,
     table: Table<T::Row>,
-    chosen: Vec<usize>,
     prompts: PathBuf,
     prompt: String,
     shared: Vec<(&'static str, String)>,
 }
 
 impl<T: Kind> Opened for Procedures<T> {
-    fn depths(&self) -> Vec<Option<f64>> {
-        vec![None; self.chosen.len()]
+    fn num_items(&self) -> usize {
+        self.table.rows.len()
     }
 
     fn entry(&self, index: usize) -> Result<Entry, EvalError> {
-        let Located { at, row } = &self.table.rows[self.chosen[index]];
+        let Located { at, row } = &self.table.rows[index];
         let folder = self.table.path().parent().unwrap_or(Path::new("."));
         let own = self.of.kind.fields(row, folder);
         let own = own.map_err(|reason| self.table.flaw(*at, reason))?;

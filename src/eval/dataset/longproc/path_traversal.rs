@@ -13,7 +13,7 @@ use std::path::Path;
 pub struct PathTraversal;
 
 /// A row of its files.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 pub struct Row {
     context_nl: String,
     /// First and last city.

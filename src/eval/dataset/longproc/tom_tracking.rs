@@ -11,7 +11,7 @@ use std::path::Path;
 pub struct TomTracking;
 
 /// A row of its files.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 pub struct Row {
     #[serde(default)]
     story_components: serde_json::Value,

@@ -22,7 +22,7 @@ pub struct TravelPlanning {
 }
 
 /// A row of its files.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 pub struct Row {
     disambig_question_text: String,
     ground_truth_cities: String,
