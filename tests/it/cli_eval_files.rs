@@ -212,6 +212,11 @@ fn what_cannot_be_asked_is_refused_before_anything_runs() {
     let (found, _, stderr) = desk.eval_over(&["--suite", "helmet", "--lengths", "4096"]);
     assert_eq!(found, Some(2), "{stderr}");
     assert!(stderr.contains("with --helmet"), "{stderr}");
+}
+
+#[test]
+fn the_list_says_what_is_at_hand_and_a_dry_run_what_is_left_out() {
+    let desk = desk();
     let (_, table, _) = run(&desk, &["--list"]);
     let line = |name: &str| {
         table
@@ -224,6 +229,20 @@ fn what_cannot_be_asked_is_refused_before_anything_runs() {
         line("ruler_vt ").contains(" yes ") && line("ruler_cwe ").contains(" no "),
         "{table}"
     );
+    let folder = desk.path("ruler").display().to_string();
+    std::fs::write(
+        desk.path("suite.toml"),
+        format!("seeds = [1]\nlengths = [200]\nnum_depths = 1\nitems_per_cell = 1\nchunk_lens = [32]\nsuite = \"ruler\"\nmodels = [{{ path = \"model\" }}]\n[files]\nruler = '{folder}'\n"),
+    )
+    .unwrap();
+    let listed = assert_cmd::cargo::cargo_bin_cmd!("prulong")
+        .args(["eval", "--list", "--config"])
+        .arg(desk.path("suite.toml"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("ruler_vt "));
+    assert!(line.is_some_and(|line| line.contains(" yes ")), "{text}");
     let (code, forecast, _) = run(&desk, &["--suite", "ruler", "--dry-run", "--json"]);
     assert_eq!(code, Some(0));
     let forecast: Value = serde_json::from_str(&forecast).unwrap();

@@ -254,6 +254,11 @@ fn chats_go_through_the_models_template_and_lose_their_cue() {
     assert_eq!(item.prompt.iter().filter(|id| **id == bos).count(), 1);
     assert!(item.origin.as_ref().unwrap().chat);
     assert!(item.parts.before_question().is_some());
+    // Another template makes other prompts, and is another evaluation.
+    let other = config.to_string().replace("<answer>", "<reply>");
+    write(&model.path().join("tokenizer_config.json"), &other);
+    let replied = ask_in("infbench_qa_eng", library(), 4096).unwrap();
+    assert_ne!(replied.fingerprint, set.fingerprint);
     // What was never a chat is completed as before.
     let json_kv = ask_in("helmet_json_kv", library(), 4096).unwrap();
     assert_eq!(
