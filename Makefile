@@ -21,15 +21,15 @@ MASKS := $(SPARSITIES:%=$(RUN)/masks/%)
 SEED_RUNS := $(SEEDS:%=$(RUN)-seed-%)
 SEED_MASKS := $(foreach run,$(SEED_RUNS),$(SPARSITIES:%=$(run)/masks/%))
 # The tiny model's products are too small for a second thread to pay.
-EVAL := $(PRULONG) eval --brief --model $(MODEL) --data $(DATA) --task recall --lengths $(LENGTHS) --items $(ITEMS) --chunk $(CHUNK) \
+EVAL := $(PRULONG) eval --brief --model $(MODEL) --dtype f32 --data $(DATA) --task recall --lengths $(LENGTHS) --items $(ITEMS) --chunk $(CHUNK) \
 	--all-streaming --random-masks $(RANDOM_MASKS) --threads 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-seeds eval-tiny test provision build bench bench-peers fmt-check lint unit-tests doc-tests docs deny clean-demo
+.PHONY: help demo demo-seeds eval-tiny study test provision build bench readme-performance bench-peers test-clients fmt-check lint unit-tests doc-tests docs vocabulary deny clean-demo
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
 
 ## ---- set-up
 
@@ -67,9 +67,8 @@ demo: build $(RUN)/recall.txt $(MASKS:%=%.svg) ## Train a head mask on text foun
 	@echo "  $(PRULONG) eval --brief --model MODEL --mask checkpoints/runs/mine/masks/0.7 \\"
 	@echo "      --data data/packed/mine --lengths 8192,32768 --chunk 8192 --random-masks 5 --all-streaming"
 
-# The text is the source of every crate in the lock file: what any machine that builds this has.
+# The text is the source of the crates that the build downloaded, and of whatever else lies in this machine's cargo home.
 $(DATA)/train/manifest.json: | build
-	cargo fetch --quiet
 	$(PRULONG) pack --source crates --tokenizer $(MODEL)/tokenizer.json --row-len $(ROW_LEN) --held-out 0.1 -o $(DATA)
 
 # A run that was interrupted goes on where it stopped.
@@ -82,7 +81,7 @@ $(RUN)-seed-%/trained: | build $(DATA)/train/manifest.json
 	@touch $@
 
 $(RUN)/masks/%/head_mask.safetensors: | build $(RUN)/trained
-	$(PRULONG) export-mask $(RUN) --sparsity $* -o $(@D)
+	$(PRULONG) export-mask $(RUN) --sparsity $* -o $(@D) >/dev/null
 
 %.svg: %/head_mask.safetensors | build
 	@$(PRULONG) mask show $< --svg $@ >/dev/null
@@ -107,12 +106,15 @@ eval-tiny: build $(CUTS:%=$(RUN)/masks/%/head_mask.safetensors) ## Find how litt
 	@echo
 	@$(PRULONG) critical checkpoints/runs/eval-tiny
 
+study: build ## Compare ways to find masks on the tiny model: three studies, two hours; goes on where it was stopped
+	@for study in methods serving tokens; do $(PRULONG) study --config configs/study/$$study.toml || exit; done
+
 clean-demo: ## Remove what `make demo` made, except the build
 	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds checkpoints/runs/eval-tiny
 
 ## ---- the checks
 
-test: provision fmt-check lint unit-tests doc-tests docs deny ## Check format, lints, tests and docs
+test: provision fmt-check lint unit-tests doc-tests docs vocabulary deny ## Check format, lints, tests and docs
 	@echo "all checks passed"
 
 # One thread per test process: two cores are shared by several of them, and sums keep their order.
@@ -123,20 +125,25 @@ fmt-check:
 	cargo fmt --check
 
 lint: provision
-	cargo clippy --all-targets --quiet -- -D warnings
+	cargo clippy --all-targets --all-features --quiet -- -D warnings
 
 unit-tests: provision
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		echo "cargo nextest run"; cargo nextest run; \
+		echo "cargo nextest run --all-features"; cargo nextest run --all-features; \
 	else \
-		echo "cargo test (cargo-nextest is not installed)"; cargo test --all-targets --no-fail-fast; \
+		echo "cargo test (cargo-nextest is not installed)"; cargo test --all-targets --all-features --no-fail-fast; \
 	fi
 
 doc-tests: provision
-	cargo test --doc --quiet
+	cargo test --doc --all-features --quiet
 
 docs: provision
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --quiet
+
+# Other programs read masks with the vocabulary alone: it must build, link and run without libtorch.
+vocabulary:
+	cargo clippy --lib --example read_mask --no-default-features --quiet -- -D warnings
+	LIBTORCH=/nonexistent cargo run --quiet --no-default-features --example read_mask -- tests/golden/mask/head_mask_v1.safetensors
 
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -145,21 +152,30 @@ deny:
 		echo "cargo deny: not installed, not run"; \
 	fi
 
-bench: provision ## Measure training steps, inference, the packer and the loader, a JSON object per case
-	cargo bench --bench engine
+BENCH_LINES := target/bench.jsonl
 
-# PyTorch in a virtual environment of its own: 5 GB, fetched once. The last line of either kind alone may take hours of
-# one core.
-PEERS := .peers/venv
-COMPARE := OMP_NUM_THREADS=1 $(PEERS)/bin/python benches/peers/compare
+# A word selects cases: `make bench BENCH=step/tiny`.
+bench: provision ## Measure training steps, inference, packer and loader: a JSON object per case, then one table
+	@mkdir -p $(dir $(BENCH_LINES))
+	@{ cargo bench --bench engine -- $(BENCH); echo $$? >$(BENCH_LINES).status; } | tee $(BENCH_LINES)
+	@cargo run --quiet --release --example performance -- table $(BENCH_LINES)
+	@exit $$(cat $(BENCH_LINES).status)
 
-bench-peers: provision $(PEERS)/ready ## Compare training steps with PyTorch, inference with transformers and kvpress
+readme-performance: provision ## Write README's tables of results from benches/results/
+	cargo run --quiet --all-features --example performance -- readme --write
+
+# Programs in Python, in a virtual environment of their own: 5 GB, fetched once.
+PYTHON := .python/venv
+COMPARE := OMP_NUM_THREADS=1 $(PYTHON)/bin/python benches/peers/compare
+
+# The last line of either kind alone may take hours of one core.
+bench-peers: provision $(PYTHON)/ready ## Compare training steps with PyTorch, inference with transformers and kvpress
 	cargo build --release --example step --example infer
 	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096,16384
-	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096,16384 --strong
+	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096,16384 --streaming windows
 	$(COMPARE) step tiny --span 16,128,1 --lens 1024,4096 --dtypes bf16
 	$(COMPARE) step 124m:3 --lens 1024,4096
-	$(COMPARE) step 124m:3 --lens 1024,4096 --strong
+	$(COMPARE) step 124m:3 --lens 1024,4096 --streaming windows
 	$(COMPARE) step 124m:3 --lens 16384 --rounds 5 --repeat 1
 	$(COMPARE) infer tiny --span 16,128 --lens 1024,4096 --chunk 16384 --methods full,snapkv:0.7,pyramidkv:0.7
 	$(COMPARE) infer tiny --span 16,128 --lens 1024,4096 --chunk 16384 --methods mask --rule frozen-prompt
@@ -167,7 +183,12 @@ bench-peers: provision $(PEERS)/ready ## Compare training steps with PyTorch, in
 	$(COMPARE) infer 124m --lens 2048 --chunk 1024
 	$(COMPARE) infer 124m:3 --lens 8192,65536 --chunk 8192 --new-tokens 32 --rounds 3 --repeat 1
 
-$(PEERS)/ready:
-	python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet torch==2.11.0 numpy safetensors transformers==5.2.0 kvpress==0.5.5
+# What reads the masks that others shall read. `STORE=--store` replaces tests/clients/last-result.json.
+test-clients: provision $(PYTHON)/ready ## Read exported masks with safetensors, kvpress, transformers and NumPy
+	cargo build --release --bin prulong --example logits
+	OMP_NUM_THREADS=1 $(PYTHON)/bin/python tests/clients/run.py $(STORE)
+
+$(PYTHON)/ready:
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet torch==2.11.0 numpy==2.4.6 safetensors==0.8.0 transformers==5.2.0 kvpress==0.5.5
 	@touch $@

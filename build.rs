@@ -11,6 +11,10 @@ fn main() {
     println!("cargo::rerun-if-changed={SHIM}");
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rerun-if-env-changed=LIBTORCH_INCLUDE");
+    // The vocabulary alone needs no libtorch.
+    if variable("CARGO_FEATURE_TORCH").is_none() {
+        return;
+    }
     if let Err(message) = link_libtorch() {
         println!("cargo::error={message}");
     }

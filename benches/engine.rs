@@ -1,4 +1,4 @@
-//! How fast the engine is on this machine: training steps, inference, the packer and the loader; one JSON object per case.
+//! How fast the engine is on this machine: training steps, inference, packer, loader, spans; one JSON object per case.
 //!
 //! ```text
 //! cargo bench --bench engine [-- FILTER] [-- --quick]
@@ -9,26 +9,29 @@
 
 use clap::Parser;
 use prulong::cli::output;
-use prulong::torch::dtype::Dtype;
+use prulong::config::dtype::Dtype;
+use prulong::infer::task::Cost;
+use prulong::profile::measure::{self, Samples};
 use prulong::torch::threads;
 use std::process::{Command, ExitCode};
 
+#[path = "engine/attention.rs"]
+pub(crate) mod attention;
 #[path = "engine/data.rs"]
 pub(crate) mod data;
 #[path = "engine/infer.rs"]
 pub(crate) mod infer;
-#[path = "shared/infer_run.rs"]
-mod infer_run;
-#[path = "shared/measure.rs"]
-mod measure;
+#[path = "engine/roofline.rs"]
+pub(crate) mod roofline;
 #[path = "engine/shape.rs"]
 pub(crate) mod shape;
+#[path = "engine/spans.rs"]
+pub(crate) mod spans;
 #[path = "engine/step.rs"]
 pub(crate) mod step;
 
+use attention::AttentionCase;
 use infer::{Endless, InferCase};
-use infer_run::Cost;
-use measure::Samples;
 use shape::Shape;
 use step::StepCase;
 
@@ -76,12 +79,16 @@ impl Args {
 pub(crate) enum Case {
     /// One training step.
     Step(StepCase),
+    /// Attention alone, by one backend.
+    Attention(AttentionCase),
     /// A prompt answered.
     Infer(InferCase),
     /// Text to packed rows.
     Pack,
     /// Packed rows to micro-batches.
     Load,
+    /// Spans that nobody listens to.
+    Spans,
 }
 
 impl Case {
@@ -104,18 +111,21 @@ impl Case {
                 }
             }
         }
+        cases.extend(AttentionCase::all(quick).into_iter().map(Self::Attention));
         cases.extend(InferCase::all(quick).into_iter().map(Self::Infer));
-        cases.extend([Self::Pack, Self::Load]);
+        cases.extend([Self::Pack, Self::Load, Self::Spans]);
         cases
     }
 
-    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `infer/SHAPE/METHOD/TOKENS`, `pack` or `load`.
+    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `attention/HEAD_DIM/TOKENS/GATES/BACKEND`, `infer/SHAPE/METHOD/TOKENS`, `pack`, `load` or `spans`.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Step(case) => case.name(),
+            Self::Attention(case) => case.name(),
             Self::Infer(case) => case.name(),
             Self::Pack => "pack".to_owned(),
             Self::Load => "load".to_owned(),
+            Self::Spans => "spans".to_owned(),
         }
     }
 
@@ -123,9 +133,11 @@ impl Case {
     pub(crate) fn measure(&self, quick: bool, repeat: usize) -> Measured {
         match self {
             Self::Step(case) => case.measure(repeat),
+            Self::Attention(case) => case.measure(repeat),
             Self::Infer(case) => case.measure(repeat),
             Self::Pack => data::pack_text(quick, repeat),
             Self::Load => data::load_rows(quick, repeat),
+            Self::Spans => spans::unheard(repeat),
         }
     }
 }
@@ -155,6 +167,10 @@ pub(crate) struct Measured {
     pub(crate) cost: Option<Cost>,
     /// Memory on the way; of decoding without end.
     pub(crate) endless: Option<Endless>,
+    /// Sink, window and block; of a training step.
+    pub(crate) span: Option<[usize; 3]>,
+    /// Useful FLOPs per second over those of a large matrix product in the same dtype and process; of a training step.
+    pub(crate) roofline_share: Option<f64>,
 }
 
 /// Tokens and bytes that one sample works through.
@@ -201,6 +217,8 @@ impl Measured {
             threads: threads::threads(),
             cost: None,
             endless: None,
+            span: None,
+            roofline_share: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use prulong::cli::amounts::parse_word;
 use prulong::cli::compute::ComputeArgs;
 use prulong::cli::output;
 use prulong::cli::program;
+use prulong::config::dtype::Dtype;
 use prulong::config::eval::StreamingSettings;
 use prulong::eval::method::{Keeps, Method};
 use prulong::eval::method_plan::MethodPlan;
@@ -22,27 +23,23 @@ use prulong::eval::one_method::Asked;
 use prulong::eval::streaming;
 use prulong::fault::AnyFault;
 use prulong::infer::generate::Engine;
+use prulong::infer::task::{Answer, Cost, Task};
 use prulong::model::config::ModelConfig;
 use prulong::model::llama::Llama;
+use prulong::profile::measure;
 use prulong::span::StreamingRule;
 use prulong::torch::device;
-use prulong::torch::dtype::Dtype;
 use prulong::torch::threads;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[path = "../benches/shared/infer_run.rs"]
-mod infer_run;
-#[path = "../benches/shared/measure.rs"]
-mod measure;
 #[path = "infer/prompt.rs"]
 pub(crate) mod prompt;
 #[path = "shared/tensor_file.rs"]
 pub(crate) mod tensor_file;
 
-use infer_run::{Answer, Cost, Task};
 use prompt::Prompt;
 use tensor_file::Values;
 
@@ -145,7 +142,8 @@ fn main() -> ExitCode {
 /// Answers, writes the answer, and reports.
 pub(crate) fn infer(args: &Args) -> Result<Report, AnyFault> {
     let compute = args.compute.choose()?;
-    let mut llama = Llama::load_gated(&args.model, compute.dtype.kind(), compute.device)?;
+    let mut llama = Llama::load_for_inference(&args.model, compute.dtype.kind(), compute.device)?;
+    compute.check(&llama.config().shape)?;
     let prompt = Prompt::load(&args.prompt, llama.config())?;
     let method = args.method(&prompt, llama.config())?;
     let (policy, order) = method.policy(&llama);

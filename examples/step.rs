@@ -15,14 +15,15 @@ use prulong::cli::amounts::parse_word;
 use prulong::cli::compute::ComputeArgs;
 use prulong::cli::output;
 use prulong::cli::program;
-use prulong::cli::run_setup::pass_settings;
-use prulong::config::loss::{LossSettings, MemorySettings, Saving};
+use prulong::cli::run_setup::{self, pass_settings};
+use prulong::config::dtype::Dtype;
+use prulong::config::loss::{LossSettings, MemorySettings, Offload, Saving};
 use prulong::fault::{AnyFault, Coded, Kind};
 use prulong::model::llama::Llama;
 use prulong::model::train_pass::{ModelGrads, PassResult, Row, TrainPass};
+use prulong::profile::measure::{self, Samples, real};
 use prulong::span::Span;
 use prulong::torch::device;
-use prulong::torch::dtype::Dtype;
 use prulong::torch::host;
 use prulong::torch::threads;
 use std::ffi::OsString;
@@ -31,13 +32,10 @@ use std::process::ExitCode;
 
 #[path = "step/batch.rs"]
 pub(crate) mod batch;
-#[path = "../benches/shared/measure.rs"]
-mod measure;
 #[path = "shared/tensor_file.rs"]
 pub(crate) mod tensor_file;
 
 use batch::Batch;
-use measure::{Samples, real};
 use tensor_file::{OutError, Values};
 
 /// Loss and gradients of one batch under given gates.
@@ -77,6 +75,10 @@ pub(crate) struct Args {
     /// their logsumexp; `all`, so that nothing is computed again.
     #[arg(long, value_name = "WHAT", default_value = "x+attention", value_parser = parse_word::<Saving>)]
     saving: Saving,
+
+    /// Where that waits: `none`, on the device; `host`, in pinned host memory, of CUDA devices only.
+    #[arg(long, value_name = "WHERE", default_value = "none", value_parser = parse_word::<Offload>)]
+    offload: Offload,
 
     /// Also find the gradient of every weight.
     #[arg(long)]
@@ -131,6 +133,8 @@ pub(crate) struct Report {
     pub(crate) threads: usize,
     /// What the forward pass kept.
     pub(crate) saving: Saving,
+    /// Where it waited.
+    pub(crate) offload: Offload,
     /// Tokens inside spans.
     pub(crate) num_tokens: usize,
     /// Predicted tokens.
@@ -155,20 +159,24 @@ fn main() -> ExitCode {
 pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
     let span = Span::new(args.sink, args.window, args.block)?;
     let compute = args.compute.choose()?;
-    let model = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
-    let batch = Batch::load(&args.batch, model.config())?;
+    run_setup::keep_freed_memory(compute.device);
     // The project's default chunk lengths.
     let memory = MemorySettings {
         saving: args.saving,
+        offload: args.offload,
         ..MemorySettings::default()
     };
+    let settings = pass_settings(&memory, &LossSettings::default(), compute.device)?;
+    let model = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+    compute.check(&model.config().shape)?;
+    let batch = Batch::load(&args.batch, model.config())?;
     let pass = TrainPass {
         model: &model,
         attention: GatedAttention {
             backend: &*compute.backend,
             span: Some(&span),
         },
-        settings: pass_settings(&memory, &LossSettings::default()),
+        settings,
     };
     let row = Row::new(&model, &batch.ids, &batch.labels, &batch.doc_lens);
     let loaded_rss_bytes = measure::rss_bytes();
@@ -194,6 +202,7 @@ pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
         dtype: compute.dtype,
         threads: threads::threads(),
         saving: args.saving,
+        offload: args.offload,
         num_tokens: batch.ids.len(),
         num_targets: batch.num_targets(),
         loss: last.loss,

@@ -10,21 +10,43 @@ pub mod schedule;
 pub mod footprint;
 pub mod mask;
 
+#[cfg(feature = "torch")]
 pub mod config;
 
-pub mod torch;
+#[cfg(feature = "torch")]
+pub mod estimate;
 
+#[cfg(feature = "torch")]
+pub mod torch;
+#[cfg(feature = "torch")]
+pub mod cuda;
+
+#[cfg(feature = "torch")]
+pub mod profile;
+
+#[cfg(feature = "torch")]
 pub mod attention;
+#[cfg(feature = "torch")]
 pub mod gate;
 
+#[cfg(feature = "torch")]
 pub mod model;
 
+#[cfg(feature = "torch")]
 pub mod data;
+#[cfg(feature = "torch")]
+pub mod hub;
+#[cfg(feature = "torch")]
 pub mod checkpoint;
+#[cfg(feature = "torch")]
 pub mod metrics;
 
+#[cfg(feature = "torch")]
 pub mod train;
+#[cfg(feature = "torch")]
 pub mod infer;
+#[cfg(feature = "torch")]
 pub mod eval;
 
+#[cfg(feature = "torch")]
 pub mod cli;

@@ -32,6 +32,8 @@ pub enum LrShape {
     Linear,
     /// Stays at 1.
     Constant,
+    /// Up from the floor to 1 and, at the end, back down over as many steps: what DuoAttention's code does.
+    Trapezoid,
 }
 
 /// How the target sparsity rises from its start to its end.
@@ -145,8 +147,13 @@ impl LrSchedule {
 
     /// The multiplier of the update that follows `step` finished updates, in [0, 1].
     ///
-    /// `step / warm` while warming up, then `m + (1 - m) * fall(progress)` with `fall` from 1 to 0 and `m = min_ratio`.
+    /// `step / warm` while warming up, then `m + (1 - m) * fall(progress)` with `fall` from 1 to 0 and `m = min_ratio`. A trapezoid
+    /// has two ramps of `w = warmup_ratio * num_steps` steps, not rounded, that the floor cuts off:
+    /// `min(1, max((step + 1) / w, m), max((num_steps - step) / w, m))`.
     pub fn multiplier(&self, step: u64) -> f64 {
+        if self.shape == LrShape::Trapezoid {
+            return self.trapezoid(step);
+        }
         let warm = self.num_warmup_steps();
         if step < warm {
             return real(step) / real(warm);
@@ -156,9 +163,17 @@ impl LrSchedule {
         let fall = match self.shape {
             LrShape::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
             LrShape::Linear => 1.0 - progress,
-            LrShape::Constant => 1.0,
+            LrShape::Constant | LrShape::Trapezoid => 1.0,
         };
         self.min_ratio + (1.0 - self.min_ratio) * fall
+    }
+
+    fn trapezoid(&self, step: u64) -> f64 {
+        let width = self.warmup_ratio * real(self.num_steps);
+        // Without a ramp the quotients are infinite, or 0 / 0 beyond the end, where the floor is what counts.
+        let ramp = |steps: u64| (real(steps) / width).max(self.min_ratio);
+        let (up, down) = (ramp(step + 1), ramp(self.num_steps.saturating_sub(step)));
+        up.min(down).min(1.0)
     }
 }
 
@@ -283,6 +298,41 @@ mod tests {
         ] {
             check(schedule.multiplier(step), golden, &format!("step {step}"));
         }
+    }
+
+    #[test]
+    fn the_trapezoid_matches_duo_attention() {
+        let schedule = LrSchedule {
+            num_steps: 2000,
+            warmup_ratio: 0.2,
+            min_ratio: 0.1,
+            shape: LrShape::Trapezoid,
+        };
+        let schedule = schedule.checked().unwrap();
+        for (step, golden) in [
+            (0, 0.1),
+            (39, 0.1),
+            (40, 0.1025),
+            (100, 0.2525),
+            (398, 0.9975),
+            (399, 1.0),
+            (1000, 1.0),
+            (1600, 1.0),
+            (1601, 0.9975),
+            (1800, 0.5),
+            (1959, 0.1025),
+            (1960, 0.1),
+            (1999, 0.1),
+            (5000, 0.1),
+        ] {
+            check(schedule.multiplier(step), golden, &format!("step {step}"));
+        }
+        let without_ramps = LrSchedule {
+            warmup_ratio: 0.0,
+            ..schedule
+        };
+        check(without_ramps.multiplier(0), 1.0, "no ramp up");
+        check(without_ramps.multiplier(1999), 1.0, "no ramp down");
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl StreamingRule {
     }
 }
 
+/// Tiles aim at this many queries.
+const TILE_RANGE: std::ops::RangeInclusive<usize> = 32..=128;
+
+/// Queries whose tiles are gathered together.
+pub const SEGMENT_LEN: usize = 8192;
+
 /// Longest sink, window or block, in tokens: sums of two of them stay exact everywhere.
 pub const MAX_LEN: usize = 1 << 30;
 
@@ -203,6 +209,23 @@ impl Span {
         self.sink_len + self.window_len
     }
 
+    /// Queries that are solved together behind the dense prefix: enough for the matrix products, little waste on masked keys.
+    pub fn tile_len(&self) -> usize {
+        let wanted = (self.window_len / 2).clamp(*TILE_RANGE.start(), *TILE_RANGE.end());
+        wanted.div_ceil(self.block_len) * self.block_len
+    }
+
+    /// Keys that each tile is given: the sinks, and what the windows of its queries cover.
+    pub fn tile_keys(&self) -> usize {
+        let first = self.dense_prefix();
+        self.sink_len + first - self.window_start(first) + self.tile_len()
+    }
+
+    /// Tiles that are gathered at one time: about 8,192 queries, so that what long documents gather stays small.
+    pub fn segment_tiles(&self) -> usize {
+        (SEGMENT_LEN / self.tile_len()).max(1)
+    }
+
     /// (query, key) pairs seen in one document of `len` tokens.
     pub fn num_pairs(&self, len: usize) -> u64 {
         (0..len).map(|q| self.num_visible(q) as u64).sum()
@@ -266,6 +289,20 @@ mod tests {
             assert_eq!(reference().num_pairs(len), block);
             assert_eq!(exact().num_pairs(len), token);
         }
+    }
+
+    #[test]
+    fn a_tile_is_given_every_key_that_its_queries_see() {
+        for span in [reference(), exact(), Span::new(3, 5, 1).unwrap()] {
+            let first = span.dense_prefix();
+            let rows = first..first + span.tile_len();
+            let seen = (0..rows.end).filter(|k| rows.clone().any(|q| span.sees(q, *k)));
+            assert_eq!(seen.count(), span.tile_keys(), "{span:?}");
+        }
+        assert_eq!(
+            (reference().tile_len(), reference().tile_keys()),
+            (128, 1152)
+        );
     }
 
     #[test]

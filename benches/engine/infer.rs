@@ -1,25 +1,24 @@
 //! Inference on random weights: prompts answered under each kind of method, and decoding without end.
 
-use super::infer_run::Task;
-use super::measure::{self, Samples};
 use super::shape::{Shape, random_ids};
 use super::{Amount, Measured};
 use prulong::attention::Backend;
-use prulong::attention::choose::choose;
+use prulong::attention::choose::{Case, choose};
+use prulong::config::dtype::Dtype;
 use prulong::eval::method::Streaming;
 use prulong::eval::method_plan::MethodPlan;
 use prulong::fault::AnyFault;
 use prulong::infer::decode::{Limits, decode_greedy};
 use prulong::infer::generate::Engine;
 use prulong::infer::policy::Policy;
+use prulong::infer::task::Task;
 use prulong::mask::head_mask::HeadMask;
 use prulong::model::llama::Llama;
+use prulong::profile::measure::{self, Samples};
 use prulong::random;
 use prulong::shape::AttentionShape;
 use prulong::span::{Span, StreamingRule};
-use prulong::torch::dtype::Dtype;
 use std::sync::Arc;
-use tch::Device;
 
 /// Of ten kv heads, those that retrieve under `mask`.
 const RETRIEVING_TENTHS: usize = 3;
@@ -206,10 +205,11 @@ impl InferCase {
         if let Some(order) = order {
             llama.permute_kv_heads(&order);
         }
+        let choice = choose("auto", Case::on_cpu(llama.kind()))?;
         Ok(Setting {
             llama,
             policy,
-            backend: Arc::from(choose("auto", Device::Cpu)?),
+            backend: Arc::from(choice.backend),
         })
     }
 

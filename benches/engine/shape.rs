@@ -1,10 +1,10 @@
 //! Models of random weights, and tokens for them.
 
+use prulong::config::dtype::Dtype;
 use prulong::model::config::ModelConfig;
 use prulong::model::init::{Init, Outputs, fresh_tensors};
 use prulong::model::llama::Llama;
 use prulong::random;
-use prulong::torch::dtype::Dtype;
 use std::path::Path;
 use tch::Device;
 
@@ -29,6 +29,14 @@ impl Shape {
             Self::Tiny => "tiny",
             Self::M124 => "124m",
             Self::M124L3 => "124m:3",
+        }
+    }
+
+    /// Sink, window and block: what the tiny model's masks are trained with, else those of the published runs.
+    pub(crate) fn span(self) -> [usize; 3] {
+        match self {
+            Self::Micro | Self::Tiny => [16, 128, 1],
+            Self::M124 | Self::M124L3 => [128, 1024, 128],
         }
     }
 

@@ -1,19 +1,18 @@
 //! Training steps on random weights: loss, gate gradients, frozen weights, gates of the middle of training.
 
 use super::shape::{Shape, random_ids};
-use super::{Amount, Measured};
-use prulong::attention::choose::choose;
+use super::{Amount, Measured, measure, roofline};
+use prulong::attention::choose::{Case, choose};
 use prulong::attention::gated::GatedAttention;
-use prulong::cli::run_setup::pass_settings;
+use prulong::cli::run_setup::{self, pass_settings};
+use prulong::config::dtype::Dtype;
 use prulong::config::loss::{LossSettings, MemorySettings, Saving};
+use prulong::estimate::flops::Flops;
+use prulong::estimate::plan::{Gates, Plan, WeightUpdates};
+use prulong::model::config::ModelConfig;
 use prulong::model::train_pass::{Row, TrainPass};
 use prulong::random;
 use prulong::span::Span;
-use prulong::torch::dtype::Dtype;
-use tch::Device;
-
-/// Sink, window and block of the published runs.
-const SPAN: (usize, usize, usize) = (128, 1024, 128);
 
 /// One step's case.
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +55,16 @@ impl StepCase {
     /// # Panics
     /// If the model cannot be made: this is a benchmark.
     pub(crate) fn measure(&self, repeat: usize) -> Measured {
+        run_setup::keep_freed_memory(tch::Device::Cpu);
         let model = self.shape.model(self.dtype);
         let ids = random_ids(model.config().vocab_size, self.num_tokens);
         let shape = model.config().shape;
         let z = gates(shape.num_layers, shape.num_kv_heads);
-        let backend = choose("auto", Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
-        let span = Span::new(SPAN.0, SPAN.1, SPAN.2).unwrap_or_else(|error| panic!("{error}"));
+        let case = Case::on_cpu(self.dtype.kind());
+        let choice = choose("auto", case).unwrap_or_else(|error| panic!("{error}"));
+        let backend = choice.backend;
+        let [sink, window, block] = self.shape.span();
+        let span = Span::new(sink, window, block).unwrap_or_else(|error| panic!("{error}"));
         let memory = MemorySettings {
             saving: self.saving,
             ..MemorySettings::default()
@@ -72,18 +75,48 @@ impl StepCase {
                 backend: &*backend,
                 span: Some(&span),
             },
-            settings: pass_settings(&memory, &LossSettings::default()),
+            settings: pass_settings(&memory, &LossSettings::default(), model.device())
+                .unwrap_or_else(|error| panic!("{error}")),
         };
         let mut labels = ids.clone();
         labels[0] = -100;
         let row = Row::new(&model, &ids, &labels, &[ids.len()]);
-        Measured::new(self.name(), repeat, Some(backend.name()), || {
+        let measured = Measured::new(self.name(), repeat, Some(backend.name()), || {
             pass.run(&row, &z, 1.0, None);
             Amount {
                 tokens: ids.len(),
                 bytes: None,
             }
-        })
+        });
+        let plan = self.plan(model.config(), span, &z);
+        let rows_per_s = measured.tokens_per_s / measure::real(ids.len());
+        let useful_per_s = Flops::new(&plan).useful() * rows_per_s;
+        Measured {
+            span: Some(self.shape.span()),
+            roofline_share: Some(useful_per_s / roofline::flops_per_s(self.dtype)),
+            ..measured
+        }
+    }
+
+    fn plan(&self, config: &ModelConfig, span: Span, z: &[Vec<f64>]) -> Plan {
+        let share = |runs: fn(f64) -> bool| {
+            let z = z.concat();
+            let count = z.iter().filter(|z| runs(**z)).count();
+            measure::real(count) / measure::real(z.len())
+        };
+        Plan {
+            model: config.sizes(),
+            num_tokens: self.num_tokens,
+            span,
+            dtype: self.dtype,
+            memory: MemorySettings::default(),
+            loss: LossSettings::default(),
+            gates: Gates::Shares {
+                full: share(|z| z > 0.0),
+                streaming: share(|z| z < 1.0),
+            },
+            weights: WeightUpdates::Frozen,
+        }
     }
 }
 

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from shapes import GATES
 from side_by_side import compare, model_folder, our_example, ratios, run
 
 PEER = Path(__file__).with_name("peer_step.py")
-# Gates in the middle of training, by share: closed, open, and between.
-GATES = (0.35, 0.35, 0.3)
-
 
 def add_arguments(parser):
     parser.add_argument("--lens", default="1024,4096", help="tokens of a row, separated by commas")
@@ -20,7 +18,10 @@ def add_arguments(parser):
     parser.add_argument("--span", default="128,1024,128", help="sink, window, block in tokens")
     parser.add_argument("--saving", choices=["x", "x+attention", "all"], default="x+attention", help="of our step")
     parser.add_argument("--peer-saving", choices=["x", "all"], default="x", help="x: per-layer checkpointing")
-    parser.add_argument("--strong", action="store_true", help="give the peer window batches instead of the dense mask")
+    parser.add_argument("--streaming", choices=["dense", "windows", "flex"], default="dense", help="of the peer")
+    parser.add_argument("--full", choices=["any", "flash", "cudnn"], default="any", help="the peer's kernel of full attention")
+    parser.add_argument("--repeat-kv", action="store_true", help="let the peer repeat keys, as the reference does")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both; cuda: not run yet")
     parser.add_argument("--weight-grads", action="store_true")
 
 
@@ -69,11 +70,12 @@ class Case:
     def measure(self):
         """Both programs in turn; returns their reports, round by round."""
         ours, peer = [], []
-        strong = ["--strong"] if self.args.strong else []
+        args, device = self.args, ["--device", self.args.device]
+        more = ["--streaming", args.streaming, "--full", args.full, *(["--repeat-kv"] if args.repeat_kv else [])]
         for _ in range(self.args.rounds):
-            ours.append(self.run([our_example("step")], self.args.saving, self.work / "ours.safetensors", "--device", "cpu"))
+            ours.append(self.run([our_example("step")], args.saving, self.work / "ours.safetensors", *device))
             peer.append(
-                self.run([sys.executable, PEER], self.args.peer_saving, self.work / "peer.safetensors", *strong)
+                self.run([sys.executable, PEER], args.peer_saving, self.work / "peer.safetensors", *device, *more)
             )
         return ours, peer
 

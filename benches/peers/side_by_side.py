@@ -11,30 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
+from shapes import SHAPES, config_of, matrices
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / ".peers"
+PYTHON = ROOT / ".python"
 # Where cargo builds, as it decides itself.
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-SHAPES = {
-    "124m": {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "hidden_size": 768,
-        "intermediate_size": 2048,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 3,
-        "head_dim": 64,
-        "vocab_size": 32000,
-        "max_position_embeddings": 131072,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 500000.0,
-        "tie_word_embeddings": False,
-    }
-}
 
 
 def add_arguments(parser):
@@ -44,6 +27,7 @@ def add_arguments(parser):
     parser.add_argument("--repeat", type=int, default=2, help="timed samples of one start")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtypes", default="f32", help="of f32, bf16, f64, separated by commas")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--no-store", action="store_true", help="print, but add nothing to benches/results/")
 
 
@@ -54,15 +38,12 @@ def model_folder(shape):
     """The folder of a shape; random models are made once, outside version control."""
     if shape == "tiny":
         return ROOT / "checkpoints/tiny"
-    name, _, layers = shape.partition(":")
-    if name not in SHAPES:
+    config = config_of(shape)
+    if config is None:
         if (Path(shape) / "config.json").is_file():
             return Path(shape)
         sys.exit(f"compare: error: `{shape}` is no shape: use tiny, {', '.join(SHAPES)}, or a model folder")
-    config = dict(SHAPES[name])
-    if layers:
-        config["num_hidden_layers"] = int(layers)
-    folder = PEERS / "models" / shape.replace(":", "-layers-")
+    folder = PYTHON / "models" / f"{shape.replace(':', '-layers-')}-bf16"
     if not (folder / "config.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         save_file(random_weights(config), folder / "model.safetensors")
@@ -71,19 +52,10 @@ def model_folder(shape):
 
 
 def random_weights(config):
-    """f32 weights like those of a fresh model: matrices of standard deviation 0.5 / sqrt(columns), norms near 1."""
+    """bf16 weights like those of a fresh model: matrices of standard deviation 0.5 / sqrt(columns), norms near 1."""
     rng = np.random.default_rng(1)
-    hidden, inner, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    q, kv = (config[key] * config["head_dim"] for key in ("num_attention_heads", "num_key_value_heads"))
-    layer = {
-        "self_attn.q_proj": (q, hidden),
-        "self_attn.k_proj": (kv, hidden),
-        "self_attn.v_proj": (kv, hidden),
-        "self_attn.o_proj": (hidden, q),
-        "mlp.gate_proj": (inner, hidden),
-        "mlp.up_proj": (inner, hidden),
-        "mlp.down_proj": (hidden, inner),
-    }
+    hidden, vocab = config["hidden_size"], config["vocab_size"]
+    layer = matrices(config)
 
     def matrix(shape):
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.5 / shape[1] ** 0.5)
@@ -99,7 +71,7 @@ def random_weights(config):
     weights["model.norm.weight"] = scale()
     if not config["tie_word_embeddings"]:
         weights["lm_head.weight"] = matrix((vocab, hidden))
-    return weights
+    return {name: torch.from_numpy(value).to(torch.bfloat16) for name, value in weights.items()}
 
 
 # ---- runs
@@ -110,6 +82,14 @@ def our_example(name):
     program = TARGET / "release/examples" / name
     if not program.is_file():
         sys.exit(f"compare: error: our {name} is not built\n\nhint: cargo build --release --example {name}")
+    return program
+
+
+def our_program():
+    """The release build of `prulong`."""
+    program = TARGET / "release/prulong"
+    if not program.is_file():
+        sys.exit("compare: error: prulong is not built\n\nhint: make build")
     return program
 
 
@@ -124,7 +104,12 @@ def run(program, flags, *more):
 
 def ratios(ours, peer, key):
     """Peer's time by ours for samples taken one after the other: median, 10th and 90th percentile, and all of them."""
-    pairs = [(a, b) for left, right in zip(ours, peer) for a, b in zip(left[key], right[key])]
+    return quotients([left[key] for left in ours], [right[key] for right in peer])
+
+
+def quotients(ours, peer):
+    """The same of samples alone, round by round."""
+    pairs = [(a, b) for left, right in zip(ours, peer) for a, b in zip(left, right)]
     values = np.array([b / a for a, b in pairs])
     low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
     return {"median": middle, "p10": low, "p90": high, "n": len(values), "all": [round(float(x), 4) for x in values]}
@@ -134,7 +119,11 @@ def ratios(ours, peer, key):
 
 
 def git(*words):
-    done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False)
+    """What git says; nothing where there is none, as on a machine that only measures."""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
     return done.stdout.strip()
 
 
@@ -143,13 +132,22 @@ def processor():
     return found[1] if found else "unknown"
 
 
-def describe_run(reports):
+def machine(device):
+    """What a file of results is called after, and what runs say about the machine."""
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+        return re.sub(r"[^a-z0-9]+", "-", name.lower()), name
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"cpu-{capability.lower()}", f"{processor()}, {capability}"
+
+
+def describe_run(reports, device):
     return {
         "commit": git("rev-parse", "HEAD"),
         "is_clean": git("status", "--porcelain", "--untracked-files=no", "--", ":!benches/results") == "",
         "command": " ".join(["benches/peers/compare", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
-        "device": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        "device": device,
         "versions": {"libtorch": torch.__version__},
         "results": reports,
     }
@@ -168,14 +166,22 @@ def compare(args, what, header, cases):
 
     `cases(work)` yields reports and their rows; the files of a case lie in `work` while it runs.
     """
-    capability = torch.backends.cpu.get_cpu_capability().lower()
-    results = ROOT / f"benches/results/{what}-cpu-{capability}.json"
+    device = getattr(args, "device", "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        print("compare: error: there is no CUDA device", file=sys.stderr)
+        sys.exit(3)
+    label, description = machine(device)
+    results = ROOT / f"benches/results/{what}-{label}.json"
     earlier = json.loads(results.read_text()) if results.is_file() else []
-    print(header, flush=True)
+    if not args.json:
+        print(header, flush=True)
     reports = []
-    with tempfile.TemporaryDirectory(dir=PEERS if PEERS.is_dir() else None) as work:
+    with tempfile.TemporaryDirectory(dir=PYTHON if PYTHON.is_dir() else None) as work:
         for report, row in cases(Path(work)):
             reports.append(report)
-            print(row, flush=True)
+            if not args.json:
+                print(row, flush=True)
             if not args.no_store:
-                store(results, earlier, describe_run(reports))
+                store(results, earlier, describe_run(reports, description))
+    if args.json:
+        print(json.dumps(describe_run(reports, description)))

@@ -10,6 +10,8 @@
 //!   x x . .                     x x x x
 //! ```
 //!
+//! One query of f32 over all keys, as in decoding, is not the kernel's but ours (`single_query.rs`).
+//!
 //! Where its bf16 backward is slow ([`bf16::is_slow`]) the operands are converted to f32 for it; the forward is not slow.
 //!
 //! # Decisions
@@ -18,7 +20,11 @@
 //! keys are visible, so rows need not know which token they are. On one thread (AVX-512, f32) that took 0.61 of the time at 16
 //! heads of 32 over 8 kv heads and 0.34 at 12 heads of 64 over 3, both at 16,384 keys.
 
-use super::{Attended, Backend, InputGrads, Qkv, Visibility, reference::causal_mask, scale};
+use super::{
+    Attended, Backend, InputGrads, Qkv, Visibility,
+    reference::{causal_mask, window_mask},
+    scale, single_query,
+};
 use crate::torch::bf16;
 use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
@@ -44,6 +50,9 @@ impl KernelMask {
                 additive: None,
             },
             Visibility::Causal => Self::explicit(&causal_mask(t, s, qkv.q.device()), qkv.q),
+            Visibility::Window(window_len) => {
+                Self::explicit(&window_mask(t, s, window_len, qkv.q.device()), qkv.q)
+            }
             Visibility::Masked(mask) => Self::explicit(mask, qkv.q),
         }
     }
@@ -111,8 +120,8 @@ fn fold_group_into_queries(x: &Tensor, num_kv_heads: i64) -> Tensor {
     x.reshape([b, num_kv_heads, num_heads / num_kv_heads, d])
 }
 
-/// One query per head over every key, each key read once.
-fn single_query(qkv: Qkv) -> Attended {
+/// One query per head over every key, each key read once, by the kernel: what `single_query.rs` leaves to it.
+fn one_query(qkv: Qkv) -> Attended {
     let [batch, _, num_heads, head_dim] = dims(qkv.q);
     let [_, _, num_kv_heads, _] = dims(qkv.k);
     let (out, lse) = kernel(
@@ -151,7 +160,7 @@ impl Backend for CpuFlash {
     fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
         let [batch, t, num_heads, _] = dims(qkv.q);
         if t == 1 && matches!(visibility, Visibility::All) {
-            return single_query(qkv);
+            return single_query::attend(qkv).unwrap_or_else(|| one_query(qkv));
         }
         let [_, _, num_kv_heads, _] = dims(qkv.k);
         let group = num_heads / num_kv_heads;

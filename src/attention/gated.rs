@@ -9,10 +9,15 @@
 //! branch, and the clamp's derivative makes `dz` irrelevant there: those heads are skipped, and their `dz` is reported as 0.
 //! A test compares with the unskipped mix.
 
+mod mix;
+
 use super::heads::{HeadSet, scale_heads};
-use super::{Attended, Backend, InputGrads, Qkv, Visibility, streaming, wide};
+use super::{Attended, Backend, InputGrads, Mixed, Qkv, Visibility, streaming};
+use crate::profile::recorder;
+use crate::profile::span::{Part, Pass};
 use crate::span::Span;
-use tch::{Device, Kind, Tensor};
+use mix::{Shares, mix};
+use tch::{Device, Tensor};
 
 /// What stays the same for every layer of a run.
 #[derive(Clone, Copy)]
@@ -28,6 +33,20 @@ pub struct GatedAttention<'a> {
 pub struct Branches {
     full: Option<Attended>,
     streaming: Option<Attended>,
+}
+
+impl Branches {
+    /// The same with every tensor replaced by what `place` makes of it.
+    ///
+    /// # Shapes
+    /// `place` keeps them.
+    #[must_use]
+    pub fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            full: self.full.map(|attended| attended.map(place)),
+            streaming: self.streaming.map(|attended| attended.map(place)),
+        }
+    }
 }
 
 /// Which gradients a backward pass has to produce.
@@ -46,6 +65,23 @@ pub struct GatedGrads {
     pub inputs: Option<InputGrads>,
     /// dL/dz per kv head, `[K]`, f64 on the host; exactly 0 for gates at 0 or 1.
     pub dz: Vec<f64>,
+}
+
+impl Branches {
+    /// Some of the heads of branches that have all of them.
+    pub(super) fn select(&self, heads: &HeadSet) -> Self {
+        let part = |branch: &Option<Attended>| {
+            branch.as_ref().map(|attended| Attended {
+                // Some backends return a transposed view.
+                out: heads.select(&attended.out.contiguous()),
+                lse: heads.select_lse(&attended.lse),
+            })
+        };
+        Self {
+            full: part(&self.full),
+            streaming: part(&self.streaming),
+        }
+    }
 }
 
 struct ActiveHeads {
@@ -69,13 +105,37 @@ impl GatedAttention<'_> {
     /// `qkv` `[B, T, H | K, D]`, every batch entry one document; `z`: one gate in [0, 1] per kv head.
     pub fn forward(&self, qkv: Qkv, z: &[f64]) -> (Tensor, Branches) {
         let active = ActiveHeads::new(z, qkv.q.device());
-        let branches = Branches {
-            full: run(&active.full, qkv, |part| {
+        let mixed = Mixed { z, span: self.span };
+        let together = recorder::tried(Part::Fused, Pass::Forward, &[qkv.q, qkv.k], || {
+            self.backend.forward_mixed(qkv, &mixed)
+        });
+        let branches = match together {
+            Some([full, streaming]) => Branches { full, streaming },
+            None => self.forward_in_turn(qkv, &active),
+        };
+        let out = recorder::forward(Part::Mix, &[qkv.q], || mix(&branches, &active, qkv.q, z));
+        (out, branches)
+    }
+
+    /// The mixed output again, from the branches that [`Self::forward`] returned.
+    ///
+    /// # Shapes
+    /// As there; of `q` only shape, dtype and device count.
+    pub fn mixed(&self, q: &Tensor, z: &[f64], branches: &Branches) -> Tensor {
+        let active = ActiveHeads::new(z, q.device());
+        recorder::forward(Part::Mix, &[q], || mix(branches, &active, q, z))
+    }
+
+    /// One branch after the other.
+    fn forward_in_turn(&self, qkv: Qkv, active: &ActiveHeads) -> Branches {
+        Branches {
+            full: run(Part::Full, &active.full, qkv, |part| {
                 self.backend.forward(part, Visibility::Causal)
             }),
-            streaming: run(&active.streaming, qkv, |part| self.stream(part)),
-        };
-        (mix(&branches, &active, qkv.q, z), branches)
+            streaming: run(Part::Streaming, &active.streaming, qkv, |part| {
+                self.stream(part)
+            }),
+        }
     }
 
     /// Gradients for the gradient `dout` `[B, T, H, D]` of the mixed output.
@@ -91,30 +151,65 @@ impl GatedAttention<'_> {
         wanted: Wanted,
     ) -> GatedGrads {
         let active = ActiveHeads::new(z, dout.device());
-        let dz = gate_grads(dout, z, branches, &active);
+        let Shares {
+            dz,
+            full,
+            streaming,
+        } = recorder::backward(Part::Mix, &[dout], || {
+            Shares::new(dout, z, branches, &active, wanted)
+        });
         if wanted == Wanted::Gates {
             return GatedGrads { inputs: None, dz };
         }
-        let full = branches.full.as_ref().map(|saved| {
-            let part = scaled_part(&active.full, dout, qkv, |head| z[head]);
-            self.backend
-                .backward(&part.dout, part.qkv(), saved, Visibility::Causal)
+        let mixed = Mixed { z, span: self.span };
+        let attended = [&branches.full, &branches.streaming].map(Option::as_ref);
+        let together = recorder::tried(Part::Fused, Pass::Backward, &[dout, qkv.k], || {
+            self.backend.backward_mixed(dout, qkv, &mixed, attended)
         });
-        let streaming = branches.streaming.as_ref().map(|saved| {
-            let part = scaled_part(&active.streaming, dout, qkv, |head| 1.0 - z[head]);
-            match self.span {
-                Some(span) => {
-                    streaming::backward(self.backend, &part.dout, part.qkv(), saved, span)
-                }
-                None => self
-                    .backend
-                    .backward(&part.dout, part.qkv(), saved, Visibility::Causal),
-            }
+        let inputs = together.unwrap_or_else(|| {
+            let douts = (dout, [full, streaming]);
+            self.backward_in_turn(douts, qkv, z, (branches, &active))
         });
-        let inputs = combine(qkv, &[(&active.full, full), (&active.streaming, streaming)]);
         GatedGrads {
             inputs: Some(inputs),
             dz,
+        }
+    }
+
+    /// One branch after the other; each scales its heads of `dout` where that has not been done.
+    fn backward_in_turn(
+        &self,
+        (dout, [full, streaming]): (&Tensor, [Option<Tensor>; 2]),
+        qkv: Qkv,
+        z: &[f64],
+        (branches, active): (&Branches, &ActiveHeads),
+    ) -> InputGrads {
+        let full = branches.full.as_ref().map(|saved| {
+            recorder::backward(Part::Full, &[&saved.out], || {
+                let computed = || scaled(&active.full, dout, |head| z[head]);
+                let part = BranchInputs::new(&active.full, qkv, full, computed);
+                self.backend
+                    .backward(&part.dout, part.qkv(), saved, Visibility::Causal)
+            })
+        });
+        let streaming = branches.streaming.as_ref().map(|saved| {
+            recorder::backward(Part::Streaming, &[&saved.out], || {
+                let computed = || scaled(&active.streaming, dout, |head| 1.0 - z[head]);
+                let part = BranchInputs::new(&active.streaming, qkv, streaming, computed);
+                self.stream_back(&part, saved)
+            })
+        });
+        recorder::backward(Part::Mix, &[dout], || {
+            combine(qkv, &[(&active.full, full), (&active.streaming, streaming)])
+        })
+    }
+
+    fn stream_back(&self, part: &BranchInputs, saved: &Attended) -> InputGrads {
+        match self.span {
+            Some(span) => streaming::backward(self.backend, &part.dout, part.qkv(), saved, span),
+            None => self
+                .backend
+                .backward(&part.dout, part.qkv(), saved, Visibility::Causal),
         }
     }
 
@@ -127,94 +222,34 @@ impl GatedAttention<'_> {
 }
 
 /// One branch over its heads, or nothing if it has none.
-fn run(heads: &HeadSet, qkv: Qkv, solve: impl Fn(Qkv) -> Attended) -> Option<Attended> {
+fn run(part: Part, heads: &HeadSet, qkv: Qkv, solve: impl Fn(Qkv) -> Attended) -> Option<Attended> {
     if heads.is_empty() {
         return None;
     }
-    let (q, k, v) = (
-        heads.select(qkv.q),
-        heads.select(qkv.k),
-        heads.select(qkv.v),
-    );
-    Some(solve(Qkv {
-        q: &q,
-        k: &k,
-        v: &v,
-    }))
-}
-
-fn mix(branches: &Branches, active: &ActiveHeads, q: &Tensor, z: &[f64]) -> Tensor {
-    match (&branches.full, &branches.streaming) {
-        (Some(only), None) | (None, Some(only)) => only.out.shallow_clone(),
-        _ => {
-            let out = Tensor::zeros(q.size(), (q.kind(), q.device()));
-            let parts = [
-                (&active.full, &branches.full),
-                (&active.streaming, &branches.streaming),
-            ];
-            for (is_streaming, (heads, part)) in parts.into_iter().enumerate() {
-                if let Some(part) = part {
-                    let share = |head: usize| {
-                        if is_streaming == 1 {
-                            1.0 - z[head]
-                        } else {
-                            z[head]
-                        }
-                    };
-                    let weights = heads.weights(share, &part.out);
-                    heads.add_into(&out, &scale_heads(&part.out, &weights));
-                }
-            }
-            out
-        }
-    }
-}
-
-/// `sum(D_F - D_T)` for the gates strictly inside (0, 1).
-fn gate_grads(dout: &Tensor, z: &[f64], branches: &Branches, active: &ActiveHeads) -> Vec<f64> {
-    let mut dz = vec![0.0; z.len()];
-    if !z.iter().any(|z| *z > 0.0 && *z < 1.0) {
-        return dz;
-    }
-    let parts = [
-        (1.0, &active.full, &branches.full),
-        (-1.0, &active.streaming, &branches.streaming),
-    ];
-    for (sign, heads, part) in parts {
-        let Some(part) = part else { continue };
-        let products = row_products(&heads.select(dout), &part.out, heads.heads().len());
-        for (head, product) in heads.heads().iter().zip(products) {
-            let Ok(head) = usize::try_from(*head) else {
-                continue;
-            };
-            if z[head] > 0.0 && z[head] < 1.0 {
-                dz[head] += sign * product;
-            }
-        }
-    }
-    dz
-}
-
-/// `sum(dO * O)` per kv head, in f32 or wider, then f64.
-fn row_products(dout: &Tensor, out: &Tensor, num_heads: usize) -> Vec<f64> {
-    let kind = wide(dout.kind());
-    let dims = dout.size();
-    let num_heads = i64::try_from(num_heads).unwrap_or(1);
-    let product = dout.to_kind(kind) * out.to_kind(kind);
-    let product = product.reshape([dims[0], dims[1], num_heads, -1]);
-    let sums = product.sum_dim_intlist([0, 1, 3].as_slice(), false, Kind::Double);
-    Vec::<f64>::try_from(sums.to_device(Device::Cpu)).unwrap_or_default()
+    let attended = recorder::forward(part, &[qkv.q, qkv.k], || {
+        let (q, k, v) = (
+            heads.select(qkv.q),
+            heads.select(qkv.k),
+            heads.select(qkv.v),
+        );
+        solve(Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        })
+    });
+    Some(attended)
 }
 
 /// One branch's inputs: its heads of q, k, v and of the output gradient scaled by the branch's share.
-struct Part {
+struct BranchInputs {
     dout: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
 }
 
-impl Part {
+impl BranchInputs {
     fn qkv(&self) -> Qkv<'_> {
         Qkv {
             q: &self.q,
@@ -224,15 +259,28 @@ impl Part {
     }
 }
 
-fn scaled_part(heads: &HeadSet, dout: &Tensor, qkv: Qkv, share: impl Fn(usize) -> f64) -> Part {
+impl BranchInputs {
+    /// The heads of `qkv`, and their output gradient: `given`, or what `computed` makes.
+    fn new(
+        heads: &HeadSet,
+        qkv: Qkv,
+        given: Option<Tensor>,
+        computed: impl FnOnce() -> Tensor,
+    ) -> Self {
+        Self {
+            dout: given.unwrap_or_else(computed),
+            q: heads.select(qkv.q),
+            k: heads.select(qkv.k),
+            v: heads.select(qkv.v),
+        }
+    }
+}
+
+/// The heads of `dout`, each times its share.
+fn scaled(heads: &HeadSet, dout: &Tensor, share: impl Fn(usize) -> f64) -> Tensor {
     let dout = heads.select(dout);
     let weights = heads.weights(share, &dout);
-    Part {
-        dout: scale_heads(&dout, &weights),
-        q: heads.select(qkv.q),
-        k: heads.select(qkv.k),
-        v: heads.select(qkv.v),
-    }
+    scale_heads(&dout, &weights)
 }
 
 /// Adds both branches' gradients into full-size tensors.

@@ -55,6 +55,21 @@ impl HeadSet {
             .view([tail[0], tail[1], -1, tail[3]])
     }
 
+    /// The set's part of statistics per query head.
+    ///
+    /// # Shapes
+    /// `lse` `[B, K * n, T]` -> `[B, k * n, T]`.
+    pub fn select_lse(&self, lse: &Tensor) -> Tensor {
+        if self.is_all() {
+            return lse.shallow_clone();
+        }
+        let [b, _, t] = dims(lse);
+        let num_kv_heads = i64::try_from(self.num_kv_heads).unwrap_or(1);
+        lse.reshape([b, num_kv_heads, -1])
+            .index_select(1, &self.index)
+            .view([b, -1, t])
+    }
+
     /// Adds `part` `[B, T, k * n, D]` to the set's heads of `x` `[B, T, K * n, D]`, in place.
     ///
     /// # Shapes

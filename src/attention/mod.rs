@@ -12,14 +12,21 @@
 
 pub mod choose;
 pub mod cpu_flash;
+pub mod cudnn;
+mod exponential;
+pub mod flash;
+pub mod fused;
 pub mod gated;
+pub mod head_mix;
 pub mod heads;
 pub mod merge;
 pub mod packed;
 pub mod reference;
+mod single_query;
 pub mod streaming;
 
 use crate::fault::{Coded, Kind};
+use crate::span::Span;
 use tch::Tensor;
 
 /// Which keys a query sees in one dense problem.
@@ -29,8 +36,19 @@ pub enum Visibility<'a> {
     All,
     /// Causal, aligned at the bottom right: query `i` of `T` sees keys `0 ..= i + S - T`.
     Causal,
+    /// The most recent of [`Self::Causal`]'s keys: this many tokens including the query's own.
+    Window(i64),
     /// Where the boolean mask `[T, S]` is true; every row must see at least one key.
     Masked(&'a Tensor),
+}
+
+/// How streaming attention is put to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamingForm {
+    /// Tiles of queries over gathered keys, under one mask that all tiles share.
+    MaskedTiles,
+    /// Problems that need no mask: tiles of one block, causal; one token's granularity as a window and the sinks, merged.
+    Causal,
 }
 
 /// An attention output and its normaliser.
@@ -40,6 +58,20 @@ pub struct Attended {
     pub out: Tensor,
     /// `[B, H, T]`, f32 (f64 for f64 queries), natural log.
     pub lse: Tensor,
+}
+
+impl Attended {
+    /// The same with every tensor replaced by what `place` makes of it.
+    ///
+    /// # Shapes
+    /// `place` keeps them.
+    #[must_use]
+    pub fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            out: place(&self.out),
+            lse: place(&self.lse),
+        }
+    }
 }
 
 /// Gradients of one attention problem.
@@ -64,6 +96,22 @@ pub struct Qkv<'a> {
     pub v: &'a Tensor,
 }
 
+/// The gates of a layer and what its streaming heads see: a problem of two branches.
+#[derive(Debug, Clone, Copy)]
+pub struct Mixed<'a> {
+    /// One gate in [0, 1] per kv head: heads above 0 have the full branch, heads below 1 the streaming one.
+    pub z: &'a [f64],
+    /// What streaming heads see; `None` if every head is a retrieval head.
+    pub span: Option<&'a Span>,
+}
+
+impl Mixed<'_> {
+    /// Whether every streaming head knows what it sees.
+    fn is_decided(&self) -> bool {
+        self.span.is_some() || self.z.iter().all(|z| *z >= 1.0)
+    }
+}
+
 /// Why an attention problem was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,7 +124,8 @@ pub enum AttentionError {
     },
     /// No backend has this name.
     #[error(
-        "there is no attention backend `{backend}`: known are `auto`, `reference` and `cpu-flash`"
+        "there is no attention backend `{backend}`: known are `auto`, {}",
+        choose::BACKENDS.map(|name| format!("`{name}`")).join(", ")
     )]
     Unknown {
         /// The name as given.
@@ -119,6 +168,21 @@ pub trait Backend: Send + Sync {
     /// Stable word for logs, results and settings.
     fn name(&self) -> &'static str;
 
+    /// How it wants streaming attention; the result is the same.
+    fn streaming_form(&self) -> StreamingForm {
+        StreamingForm::MaskedTiles
+    }
+
+    /// Whether defects known of the kernel call for looking at its gradients during training.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// Widest head it computes, if there is one.
+    fn max_head_dim(&self) -> Option<i64> {
+        None
+    }
+
     /// Attention output and lse.
     ///
     /// # Shapes
@@ -136,6 +200,30 @@ pub trait Backend: Send + Sync {
         attended: &Attended,
         visibility: Visibility,
     ) -> InputGrads;
+
+    /// The full and the streaming branch of whole documents, each over the kv heads that have it, where the backend solves them
+    /// together; `None` where they are to be solved one after the other.
+    ///
+    /// # Shapes
+    /// As [`Qkv`] with `S = T`, every batch entry one document; as many gates as kv heads.
+    fn forward_mixed(&self, _qkv: Qkv, _mixed: &Mixed) -> Option<[Option<Attended>; 2]> {
+        None
+    }
+
+    /// Gradients of what [`Self::forward_mixed`] returned, mixed by the gates, for the mixed output's gradient `dout`; `None` as
+    /// there.
+    ///
+    /// # Shapes
+    /// `dout` `[B, T, H, D]`.
+    fn backward_mixed(
+        &self,
+        _dout: &Tensor,
+        _qkv: Qkv,
+        _mixed: &Mixed,
+        _attended: [Option<&Attended>; 2],
+    ) -> Option<InputGrads> {
+        None
+    }
 }
 
 impl Qkv<'_> {
@@ -179,6 +267,8 @@ pub(crate) fn wide(kind: tch::Kind) -> tch::Kind {
     }
 }
 
+#[cfg(test)]
+mod cuda_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

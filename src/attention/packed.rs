@@ -3,6 +3,7 @@
 //! Neighbouring documents of equal length form one batch, by views of the row.
 
 use super::gated::{Branches, GatedAttention, Wanted};
+use super::heads::HeadSet;
 use super::{InputGrads, Qkv};
 use tch::Tensor;
 
@@ -24,6 +25,22 @@ struct Run {
 /// What each run of documents keeps for the backward pass.
 #[derive(Debug, Default)]
 pub struct PackedBranches(Vec<Branches>);
+
+impl PackedBranches {
+    /// Some of the heads of branches that have all of them.
+    pub(super) fn select(&self, heads: &HeadSet) -> Self {
+        Self(self.0.iter().map(|part| part.select(heads)).collect())
+    }
+
+    /// The same with every tensor replaced by what `place` makes of it.
+    ///
+    /// # Shapes
+    /// `place` keeps them.
+    #[must_use]
+    pub fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        Self(self.0.into_iter().map(|saved| saved.map(place)).collect())
+    }
+}
 
 /// Gradients over the whole row.
 #[derive(Debug)]
@@ -64,6 +81,16 @@ impl Documents {
         self.num_tokens
     }
 
+    /// Shows `visit` every document: neighbours of one length together, as a batch.
+    ///
+    /// # Shapes
+    /// `qkv` `[T, H | K, D]` with `T` = [`Self::num_tokens`]; `visit` is given `[B, len, H | K, D]`.
+    pub fn visit(&self, qkv: Qkv, visit: &mut dyn FnMut(Qkv)) {
+        for run in &self.runs {
+            visit(run.of(qkv).qkv());
+        }
+    }
+
     /// Gated attention of every document.
     ///
     /// # Shapes
@@ -83,6 +110,25 @@ impl Documents {
             branches.push(saved);
         }
         (joined(outputs), PackedBranches(branches))
+    }
+
+    /// The output of [`Self::forward`] again, from the branches it returned.
+    ///
+    /// # Shapes
+    /// `q` `[T, H, D]` -> the same; only its shape, dtype and device count.
+    pub fn mixed(
+        &self,
+        attention: &GatedAttention,
+        q: &Tensor,
+        z: &[f64],
+        branches: &PackedBranches,
+    ) -> Tensor {
+        let runs = self.runs.iter().zip(&branches.0);
+        let outputs = runs.map(|(run, saved)| {
+            let out = attention.mixed(&run.batch(q), z, saved);
+            out.flatten(0, 1)
+        });
+        joined(outputs.collect())
     }
 
     /// Gradients of [`Self::forward`] for `dout` `[T, H, D]`.

@@ -32,6 +32,19 @@ pub fn causal_mask(num_queries: i64, num_keys: i64, device: tch::Device) -> Tens
     Tensor::ones([num_queries, num_keys], (Kind::Bool, device)).tril(num_keys - num_queries)
 }
 
+/// [`causal_mask`] without the keys before the `window_len` most recent ones, `[T, S]`, true = visible.
+///
+/// # Shapes
+/// Returns `[T, S]`.
+pub fn window_mask(
+    num_queries: i64,
+    num_keys: i64,
+    window_len: i64,
+    device: tch::Device,
+) -> Tensor {
+    causal_mask(num_queries, num_keys, device).triu(num_keys - num_queries - window_len + 1)
+}
+
 /// Scaled scores `[B, K, G, T, S]` with hidden keys at minus infinity.
 fn scores(qkv: Qkv, visibility: Visibility) -> Tensor {
     let [_, t, _, head_dim] = dims(qkv.q);
@@ -42,6 +55,7 @@ fn scores(qkv: Qkv, visibility: Visibility) -> Tensor {
     let mask = match visibility {
         Visibility::All => return scores,
         Visibility::Causal => causal_mask(t, s, qkv.q.device()),
+        Visibility::Window(window_len) => window_mask(t, s, window_len, qkv.q.device()),
         Visibility::Masked(mask) => mask.shallow_clone(),
     };
     scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY)
@@ -91,5 +105,66 @@ impl Backend for Reference {
             dk: over_group(ds.transpose(-2, -1).matmul(&q)),
             dv: over_group(p.transpose(-2, -1).matmul(&dout)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::testing::{Naive, normal};
+    use crate::cuda::streaming_decode;
+    use crate::cuda::testing::on_every_device;
+
+    /// One query per head over every row: out `[H, D]` and lse `[H]`.
+    fn decoded([q, k, v]: &[Tensor; 3]) -> [Tensor; 2] {
+        let [q, k, v] =
+            [q.unsqueeze(0), k.shallow_clone(), v.shallow_clone()].map(|x| x.unsqueeze(0));
+        let qkv = Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        };
+        let attended = Reference.forward(qkv, Visibility::All);
+        let lse = attended.lse.squeeze();
+        [attended.out.squeeze_dim(0).squeeze_dim(0), lse.view([-1])]
+    }
+
+    #[test]
+    fn the_decode_kernel_is_as_good_as_the_reference() {
+        on_every_device(|kernels, device| {
+            // Rows: one, whole splits, one more and less. Heads: narrow, odd, wide; groups of one piece and of several.
+            for (num_rows, num_kv_heads, group, head_dim) in [
+                (1, 1, 1, 1),
+                (127, 2, 1, 7),
+                (128, 1, 4, 64),
+                (129, 2, 3, 32),
+                (300, 3, 2, 17),
+                (40, 1, 20, 8),
+                (9, 1, 3, 2048),
+            ] {
+                let rows = [num_rows + 5, num_kv_heads + 1, head_dim];
+                let part = |x: Tensor| x.narrow(0, 2, num_rows).narrow(1, 1, num_kv_heads);
+                let exact = [
+                    normal(1, &[num_kv_heads * group, head_dim]),
+                    part(normal(2, &rows)),
+                    part(normal(3, &rows)),
+                ];
+                for kind in [Kind::Float, Kind::BFloat16] {
+                    let what =
+                        format!("{num_rows} rows, {num_kv_heads} x {group} x {head_dim} {kind:?}");
+                    let naive = Naive::new(&exact, kind, device, decoded);
+                    // Rows and heads of a larger cache, as a ring gives them.
+                    let [q, k, v] = &naive.inputs;
+                    let [k, v] = [k, v].map(|x| {
+                        let around = Tensor::full(rows, f64::NAN, (kind, device));
+                        part(around.shallow_clone()).copy_(x);
+                        part(around)
+                    });
+                    let found = streaming_decode::attend(kernels, q, &k, &v).unwrap();
+                    naive.assert_no_worse(0, &found.out, &format!("out of {what}"));
+                    naive.assert_no_worse(1, &found.lse, &format!("lse of {what}"));
+                }
+            }
+        });
     }
 }

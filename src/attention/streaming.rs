@@ -2,165 +2,24 @@
 //!
 //! Rows below `sink + window` see everything causal: one dense call. The rest is cut into tiles of queries; each tile
 //! gets the sinks and its window of keys, gathered side by side, and all tiles share one small mask. Works for every block
-//! size, because tiles start on block borders and the rule is the same relative to each of them.
+//! size, because tiles start on block borders and the rule is the same relative to each of them. Gathered keys are several
+//! times as large as the keys, so long documents are worked through in segments of tiles.
+//!
+//! A backend without masks gets the same rows in its own form ([`StreamingForm::Causal`]): tiles of exactly one block, whose
+//! last keys are the diagonal block, so that causality aligned at the bottom right is the whole rule; or, token-exact, one
+//! window over all rows and one problem for the sinks (`streaming/window.rs`).
 //!
 //! **Invariant:** which keys are visible is asked of [`Span`], never decided here.
 
-use super::{Attended, Backend, InputGrads, Qkv, Visibility, wide};
-use crate::span::Span;
+use super::{Attended, Backend, InputGrads, Qkv, StreamingForm, Visibility, wide};
+use crate::span::{SEGMENT_LEN, Span};
 use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
-/// Tiles aim at this many queries: enough for the matrix products, little waste on masked keys.
-const TILE_RANGE: std::ops::RangeInclusive<usize> = 32..=128;
+mod tiling;
+mod window;
 
-/// Where the tiles of one document lie; all lengths in tokens.
-#[derive(Debug, Clone, Copy)]
-struct Tiling {
-    /// First row that is not part of the dense prefix.
-    start: i64,
-    /// Queries per tile.
-    tile: i64,
-    /// Number of tiles; the last may be partial.
-    count: i64,
-    /// Window keys before a tile's first query.
-    back: i64,
-    /// Sink keys.
-    sink: i64,
-    /// Document length.
-    len: i64,
-}
-
-impl Tiling {
-    /// `None` if the whole document lies in the dense prefix.
-    fn new(span: &Span, len: i64) -> Option<Self> {
-        let signed = |x: usize| i64::try_from(x).unwrap_or(i64::MAX);
-        let start = signed(span.dense_prefix());
-        if start >= len {
-            return None;
-        }
-        let wanted = (span.window_len() / 2).clamp(*TILE_RANGE.start(), *TILE_RANGE.end());
-        let tile = signed(wanted.div_ceil(span.block_len()) * span.block_len());
-        let back = start - signed(span.window_start(span.dense_prefix()));
-        let count = (len - start + tile - 1) / tile;
-        Some(Self {
-            start,
-            tile,
-            count,
-            back,
-            sink: signed(span.sink_len()),
-            len,
-        })
-    }
-
-    /// Keys of one window.
-    fn window(&self) -> i64 {
-        self.back + self.tile
-    }
-
-    /// Rows that pad the last tile.
-    fn padding(&self) -> i64 {
-        self.start + self.count * self.tile - self.len
-    }
-
-    /// Mask `[tile, sink + window]` shared by all tiles, true = visible.
-    fn mask(&self, span: &Span, device: tch::Device) -> Tensor {
-        let unsigned = |x: i64| usize::try_from(x).unwrap_or(0);
-        let first = unsigned(self.start);
-        let keys: Vec<usize> = (0..unsigned(self.sink))
-            .chain(first - unsigned(self.back)..first + unsigned(self.tile))
-            .collect();
-        let rows = first..first + unsigned(self.tile);
-        let seen: Vec<bool> = rows
-            .flat_map(|q| keys.iter().map(move |k| span.sees(q, *k)))
-            .collect();
-        Tensor::from_slice(&seen)
-            .view([self.tile, self.sink + self.window()])
-            .to_device(device)
-    }
-
-    /// Query rows of all tiles: `[B, T, n, D] -> [B * count, tile, n, D]`.
-    fn query_tiles(&self, x: &Tensor) -> Tensor {
-        let dims = x.size();
-        let rows = x.narrow(1, self.start, self.len - self.start);
-        let rows = rows.constant_pad_nd([0, 0, 0, 0, 0, self.padding()]);
-        rows.reshape([dims[0] * self.count, self.tile, dims[2], dims[3]])
-    }
-
-    /// The inverse for outputs: `[B * count, tile, n, D] -> [B, len - start, n, D]`.
-    fn rows_of_tiles(&self, x: &Tensor, batch: i64) -> Tensor {
-        let dims = x.size();
-        let rows = x.reshape([batch, self.count * self.tile, dims[2], dims[3]]);
-        rows.narrow(1, 0, self.len - self.start)
-    }
-
-    /// lse of the tiled rows: `[B, H, T] -> [B * count, H, tile]`.
-    fn lse_tiles(&self, lse: &Tensor) -> Tensor {
-        let dims = lse.size();
-        let rows = lse.narrow(2, self.start, self.len - self.start);
-        let rows = rows.constant_pad_nd([0, self.padding()]);
-        let tiles = rows.reshape([dims[0], dims[1], self.count, self.tile]);
-        tiles
-            .transpose(1, 2)
-            .reshape([dims[0] * self.count, dims[1], self.tile])
-    }
-
-    /// The inverse of [`Self::lse_tiles`]: `[B * count, H, tile] -> [B, H, len - start]`.
-    fn rows_of_lse(&self, lse: &Tensor, batch: i64) -> Tensor {
-        let [_, heads, _] = dims(lse);
-        let tiles = lse
-            .view([batch, self.count, heads, self.tile])
-            .transpose(1, 2);
-        let rows = tiles.reshape([batch, heads, self.count * self.tile]);
-        rows.narrow(2, 0, self.len - self.start)
-    }
-
-    /// Sinks and window of every tile: `[B, T, K, D] -> [B * count, sink + window, K, D]`.
-    fn key_tiles(&self, x: &Tensor) -> Tensor {
-        let dims = x.size();
-        let first = self.start - self.back;
-        let recent = x.narrow(1, first, self.len - first);
-        let recent = recent.constant_pad_nd([0, 0, 0, 0, 0, self.padding()]);
-        // [B, count, K, D, window] -> [B, count, window, K, D]
-        let windows = recent
-            .unfold(1, self.window(), self.tile)
-            .permute([0, 1, 4, 2, 3]);
-        let sinks = x.narrow(1, 0, self.sink).unsqueeze(1);
-        let sinks = sinks.expand([-1, self.count, -1, -1, -1], false);
-        Tensor::cat(&[sinks, windows], 2).view([
-            dims[0] * self.count,
-            self.sink + self.window(),
-            dims[2],
-            dims[3],
-        ])
-    }
-
-    /// Adds the gradients of all tiles' keys `[B * count, sink + window, K, D]` to `grad` `[B, T, K, D]` (wide dtype).
-    fn fold_key_grads(&self, tiles: &Tensor, grad: &Tensor) {
-        let dims = grad.size();
-        let (batch, heads, width) = (dims[0], dims[2], dims[3]);
-        let tiles = tiles.to_kind(grad.kind());
-        let tiles = tiles.view([batch, self.count, self.sink + self.window(), heads, width]);
-        let sinks = tiles
-            .narrow(2, 0, self.sink)
-            .sum_dim_intlist(1, false, None);
-        let _ = grad.narrow(1, 0, self.sink).g_add_(&sinks);
-        let windows = tiles
-            .narrow(2, self.sink, self.window())
-            .permute([0, 1, 3, 4, 2]);
-        let first = self.start - self.back;
-        let padded = self.len - first + self.padding();
-        let folded = Tensor::unfold_backward(
-            &windows.contiguous(),
-            [batch, padded, heads, width],
-            1,
-            self.window(),
-            self.tile,
-        );
-        let recent = folded.narrow(1, 0, self.len - first);
-        let _ = grad.narrow(1, first, self.len - first).g_add_(&recent);
-    }
-}
+use tiling::Tiling;
 
 /// Streaming attention of whole documents.
 ///
@@ -170,7 +29,12 @@ impl Tiling {
 /// # Precision
 /// That of `backend`.
 pub fn forward(backend: &dyn Backend, qkv: Qkv, span: &Span) -> Attended {
-    let [batch, len, _, _] = dims(qkv.q);
+    forward_in(backend, qkv, span, SEGMENT_LEN)
+}
+
+/// [`forward`] in segments of about `segment_len` queries.
+fn forward_in(backend: &dyn Backend, qkv: Qkv, span: &Span, segment_len: usize) -> Attended {
+    let [_, len, _, _] = dims(qkv.q);
     let Some(tiling) = Tiling::new(span, len) else {
         return backend.forward(qkv, Visibility::Causal);
     };
@@ -183,19 +47,72 @@ pub fn forward(backend: &dyn Backend, qkv: Qkv, span: &Span) -> Attended {
         },
         Visibility::Causal,
     );
+    let mut parts = vec![dense];
+    match Form::new(backend, span, tiling, qkv.q.device()) {
+        Form::Tiles { tiling, mask } => {
+            let visibility = tile_visibility(mask.as_ref());
+            let segments = tiling.segments(segment_len);
+            parts.extend(segments.map(|part| forward_tiles(backend, qkv, part, visibility)));
+        }
+        Form::Window(window) => parts.push(window.forward(backend, qkv)),
+    }
+    let (out, lse): (Vec<_>, Vec<_>) = parts.into_iter().map(|part| (part.out, part.lse)).unzip();
+    Attended {
+        out: Tensor::cat(&out, 1),
+        lse: Tensor::cat(&lse, 2),
+    }
+}
+
+/// How the rows behind the dense prefix are solved.
+enum Form {
+    Tiles {
+        tiling: Tiling,
+        /// None where the tiles are causal.
+        mask: Option<Tensor>,
+    },
+    Window(window::Window),
+}
+
+impl Form {
+    fn new(backend: &dyn Backend, span: &Span, tiling: Tiling, device: tch::Device) -> Self {
+        match (backend.streaming_form(), span.block_len()) {
+            (StreamingForm::MaskedTiles, _) => Self::Tiles {
+                tiling,
+                mask: Some(tiling.mask(span, device)),
+            },
+            (StreamingForm::Causal, 1) => Self::Window(window::Window::new(span, tiling.start)),
+            (StreamingForm::Causal, _) => Self::Tiles {
+                tiling: tiling.in_blocks(span),
+                mask: None,
+            },
+        }
+    }
+}
+
+fn tile_visibility(mask: Option<&Tensor>) -> Visibility<'_> {
+    mask.map_or(Visibility::Causal, Visibility::Masked)
+}
+
+/// The rows of `tiling`.
+fn forward_tiles(
+    backend: &dyn Backend,
+    qkv: Qkv,
+    tiling: Tiling,
+    visibility: Visibility,
+) -> Attended {
+    let [batch, _, _, _] = dims(qkv.q);
     let (q, k, v) = tiles(qkv, &tiling);
-    let mask = tiling.mask(span, q.device());
     let tiled = backend.forward(
         Qkv {
             q: &q,
             k: &k,
             v: &v,
         },
-        Visibility::Masked(&mask),
+        visibility,
     );
     Attended {
-        out: Tensor::cat(&[dense.out, tiling.rows_of_tiles(&tiled.out, batch)], 1),
-        lse: Tensor::cat(&[dense.lse, tiling.rows_of_lse(&tiled.lse, batch)], 2),
+        out: tiling.rows_of_tiles(&tiled.out, batch),
+        lse: tiling.rows_of_lse(&tiled.lse, batch),
     }
 }
 
@@ -213,32 +130,105 @@ pub fn backward(
     attended: &Attended,
     span: &Span,
 ) -> InputGrads {
-    let [batch, len, _, _] = dims(qkv.q);
+    backward_in(backend, dout, qkv, attended, (span, SEGMENT_LEN))
+}
+
+/// [`backward`] in segments of about `segment_len` queries.
+fn backward_in(
+    backend: &dyn Backend,
+    dout: &Tensor,
+    qkv: Qkv,
+    attended: &Attended,
+    (span, segment_len): (&Span, usize),
+) -> InputGrads {
+    let [_, len, _, _] = dims(qkv.q);
     let Some(tiling) = Tiling::new(span, len) else {
         return backend.backward(dout, qkv, attended, Visibility::Causal);
     };
     let dense = backward_prefix(backend, dout, qkv, attended, tiling.start);
-    let (q, k, v) = tiles(qkv, &tiling);
-    let mask = tiling.mask(span, q.device());
-    let saved = Attended {
-        out: tiling.query_tiles(&attended.out),
-        lse: tiling.lse_tiles(&attended.lse),
+    let grads = KeyGrads::new(qkv, &dense, tiling.start);
+    let mut dq = vec![dense.dq];
+    let problem = Backward {
+        backend,
+        dout,
+        qkv,
+        attended,
     };
-    let grads = backend.backward(
-        &tiling.query_tiles(dout),
-        Qkv {
-            q: &q,
-            k: &k,
-            v: &v,
-        },
-        &saved,
-        Visibility::Masked(&mask),
-    );
-    InputGrads {
-        dq: Tensor::cat(&[dense.dq, tiling.rows_of_tiles(&grads.dq, batch)], 1),
-        dk: key_grads(qkv.k, &dense.dk, &grads.dk, &tiling),
-        dv: key_grads(qkv.v, &dense.dv, &grads.dv, &tiling),
+    match Form::new(backend, span, tiling, dout.device()) {
+        Form::Tiles { tiling, mask } => {
+            for part in tiling.segments(segment_len) {
+                dq.push(problem.tiles(part, tile_visibility(mask.as_ref()), &grads));
+            }
+        }
+        Form::Window(window) => dq.push(window.backward(&problem, &grads)),
     }
+    InputGrads {
+        dq: Tensor::cat(&dq, 1),
+        dk: grads.dk.to_kind(qkv.k.kind()),
+        dv: grads.dv.to_kind(qkv.v.kind()),
+    }
+}
+
+/// What a backward pass is given.
+#[derive(Clone, Copy)]
+struct Backward<'a> {
+    backend: &'a dyn Backend,
+    dout: &'a Tensor,
+    qkv: Qkv<'a>,
+    attended: &'a Attended,
+}
+
+impl Backward<'_> {
+    /// dq of the rows of `tiling`; adds what their keys get to `grads`.
+    fn tiles(&self, tiling: Tiling, visibility: Visibility, grads: &KeyGrads) -> Tensor {
+        let [batch, _, _, _] = dims(self.qkv.q);
+        let (q, k, v) = tiles(self.qkv, &tiling);
+        let saved = Attended {
+            out: tiling.query_tiles(&self.attended.out),
+            lse: tiling.lse_tiles(&self.attended.lse),
+        };
+        let found = self.backend.backward(
+            &tiling.query_tiles(self.dout),
+            Qkv {
+                q: &q,
+                k: &k,
+                v: &v,
+            },
+            &saved,
+            visibility,
+        );
+        tiling.fold_key_grads(&found.dk, &grads.dk);
+        tiling.fold_key_grads(&found.dv, &grads.dv);
+        tiling.rows_of_tiles(&found.dq, batch)
+    }
+}
+
+/// Sums of the gradients of all keys and values, in the wide dtype.
+struct KeyGrads {
+    dk: Tensor,
+    dv: Tensor,
+}
+
+impl KeyGrads {
+    /// Begins with those of the dense prefix's rows and keys.
+    fn new(qkv: Qkv, prefix: &InputGrads, start: i64) -> Self {
+        let sum = |keys: &Tensor, part: &Tensor| {
+            let grad = Tensor::zeros(keys.size(), (wide(keys.kind()), keys.device()));
+            add_rows(&grad, 0, start, part);
+            grad
+        };
+        Self {
+            dk: sum(qkv.k, &prefix.dk),
+            dv: sum(qkv.v, &prefix.dv),
+        }
+    }
+}
+
+/// Adds `part` `[B, len, n, D]` to rows `first .. first + len` of `grad`.
+fn add_rows(grad: &Tensor, first: i64, len: i64, part: &Tensor) {
+    let _ = grad
+        .narrow(1, first, len)
+        .g_add_(&part.to_kind(grad.kind()));
 }
 
 fn backward_prefix(
@@ -264,16 +254,6 @@ fn backward_prefix(
         &saved,
         Visibility::Causal,
     )
-}
-
-/// Gradient of all keys from the prefix's and the tiles' parts, in the dtype of `keys`.
-fn key_grads(keys: &Tensor, prefix: &Tensor, tiles: &Tensor, tiling: &Tiling) -> Tensor {
-    let grad = Tensor::zeros(keys.size(), (wide(keys.kind()), keys.device()));
-    let _ = grad
-        .narrow(1, 0, tiling.start)
-        .g_add_(&prefix.to_kind(grad.kind()));
-    tiling.fold_key_grads(tiles, &grad);
-    grad.to_kind(keys.kind())
 }
 
 fn prefix(qkv: Qkv, start: i64) -> (Tensor, Tensor, Tensor) {
@@ -302,4 +282,37 @@ pub fn dense_mask(span: &Span, len: usize) -> Tensor {
     Tensor::from_slice(&seen)
         .view([side, side])
         .to_kind(Kind::Bool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::reference::Reference;
+    use crate::attention::testing::{assert_close, normal};
+
+    #[test]
+    fn segments_give_what_the_whole_gives() {
+        let span = Span::new(2, 5, 1).unwrap();
+        // Two whole segments of two tiles, and a third whose only tile is partial.
+        let len = 7 + 4 * i64::try_from(span.tile_len()).unwrap() + 3;
+        let [q, dout] = [1, 2].map(|seed| normal(seed, &[2, len, 4, 3]));
+        let [k, v] = [3, 4].map(|seed| normal(seed, &[2, len, 2, 3]));
+        let qkv = Qkv {
+            q: &q,
+            k: &k,
+            v: &v,
+        };
+        let whole = forward_in(&Reference, qkv, &span, usize::MAX);
+        let grads = backward_in(&Reference, &dout, qkv, &whole, (&span, usize::MAX));
+        for num_tiles in [1, 2, 3, 5] {
+            let segment_len = num_tiles * span.tile_len();
+            let parts = forward_in(&Reference, qkv, &span, segment_len);
+            assert_close(&parts.out, &whole.out, "out");
+            assert_close(&parts.lse, &whole.lse, "lse");
+            let found = backward_in(&Reference, &dout, qkv, &whole, (&span, segment_len));
+            assert_close(&found.dq, &grads.dq, "dq");
+            assert_close(&found.dk, &grads.dk, "dk");
+            assert_close(&found.dv, &grads.dv, "dv");
+        }
+    }
 }

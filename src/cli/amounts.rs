@@ -54,6 +54,19 @@ pub fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, Strin
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
 
+/// Parses a finite number above zero.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    (number.is_finite() && number > 0.0)
+        .then_some(number)
+        .ok_or_else(|| "expected a number above 0".to_owned())
+}
+
 /// Parses a share of a whole.
 ///
 /// # Errors
@@ -105,6 +118,14 @@ mod tests {
         assert_eq!(parse_measuring_share("0.05"), Ok(0.05));
         for text in ["", "x", "0", "1.01", "-0.1", "nan", "inf"] {
             assert!(parse_measuring_share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn positive_numbers_are_finite() {
+        assert_eq!(parse_positive("141.5"), Ok(141.5));
+        for text in ["", "x", "0", "-1", "nan", "inf"] {
+            assert!(parse_positive(text).is_err(), "{text}");
         }
     }
 

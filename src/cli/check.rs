@@ -1,7 +1,6 @@
 //! One line of `prulong doctor`: what was looked at, how it ended, and how to mend it.
 
 use crate::fault::Coded;
-use crate::torch::error::TorchError;
 use serde_json::{Value, json};
 
 /// How a check ended.
@@ -43,7 +42,7 @@ impl Check {
         }
     }
 
-    pub(super) fn failed(name: &'static str, status: Status, error: &TorchError) -> Self {
+    pub(super) fn failed(name: &'static str, status: Status, error: &dyn Coded) -> Self {
         let values = json!({ "code": error.code() });
         Self {
             name,

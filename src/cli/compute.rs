@@ -1,13 +1,17 @@
 //! What a command that runs a model computes on: device, dtype, threads, attention kernel.
 
-use crate::attention::{Backend, choose};
-use crate::cli::run_setup;
-use crate::config::device::DeviceRequest as ConfigDevice;
-use crate::config::run::{ComputeDtype, MachineSettings};
+use crate::attention::choose::{self as attention, Case};
+use crate::attention::{AttentionError, Backend};
+use crate::cli::amounts::parse_word;
+use crate::cli::{kernels, output, run_setup};
+use crate::config::device::{DeviceRequest as ConfigDevice, KernelRequest};
+use crate::config::dtype::{Dtype, DtypeRequest};
+use crate::config::run::{MachineSettings, ProductsRequest};
 use crate::eval::results::MachineIdentity;
 use crate::fault::AnyFault;
+use crate::shape::AttentionShape;
 use crate::torch::device::DeviceRequest;
-use crate::torch::dtype::Dtype;
+use crate::torch::dtype::DtypeChoice;
 use crate::torch::{abi, device, threads};
 use std::sync::Arc;
 
@@ -18,31 +22,33 @@ pub struct ComputeArgs {
     #[arg(long, default_value = "auto")]
     device: DeviceRequest,
 
-    /// Dtype of weights, activations and caches: f32 on the CPU and bf16 elsewhere unless named.
-    #[arg(long, value_enum)]
-    dtype: Option<DtypeName>,
+    /// Dtype of weights, activations and caches: `auto`, `f32`, `bf16` or `f64`. Auto: bf16 on a GPU, and on a CPU whose products of
+    /// bf16 a short probe finds clearly faster; else f32.
+    #[arg(long, default_value = "auto", value_parser = parse_word::<DtypeRequest>)]
+    dtype: DtypeRequest,
 
     /// Threads of one operator: `OMP_NUM_THREADS`, else all cores, unless named.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+
+    /// Library that multiplies f32 matrices on the CPU: the one that a short probe finds faster, unless named.
+    #[arg(long, value_enum)]
+    products: Option<ProductsName>,
 }
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum DtypeName {
-    /// 32-bit float.
-    F32,
-    /// Brain float.
-    Bf16,
-    /// 64-bit float.
-    F64,
+enum ProductsName {
+    /// Intel's, as libtorch does by itself.
+    Mkl,
+    /// oneDNN.
+    Onednn,
 }
 
-impl From<DtypeName> for ComputeDtype {
-    fn from(name: DtypeName) -> Self {
+impl From<ProductsName> for ProductsRequest {
+    fn from(name: ProductsName) -> Self {
         match name {
-            DtypeName::F32 => Self::F32,
-            DtypeName::Bf16 => Self::Bf16,
-            DtypeName::F64 => Self::F64,
+            ProductsName::Mkl => Self::Mkl,
+            ProductsName::Onednn => Self::OneDnn,
         }
     }
 }
@@ -53,8 +59,14 @@ pub struct Compute {
     pub device: tch::Device,
     /// Dtype of weights, activations and caches.
     pub dtype: Dtype,
+    /// Why that dtype.
+    pub dtype_reason: &'static str,
     /// The attention kernel.
     pub backend: Arc<dyn Backend>,
+    /// Why that kernel.
+    pub backend_reason: String,
+    /// Whose other kernels.
+    pub kernels: &'static str,
 }
 
 impl Compute {
@@ -65,8 +77,35 @@ impl Compute {
             dtype: self.dtype.name().to_owned(),
             device: device::name(self.device),
             backend: self.backend.name().to_owned(),
+            products: run_setup::products_name(self.device).to_owned(),
+            kernels: self.kernels.to_owned(),
             num_threads: threads::threads(),
         }
+    }
+}
+
+impl Compute {
+    /// Attends with the kernel of this name, in place of the one chosen.
+    ///
+    /// # Errors
+    /// If it is unknown or cannot run.
+    pub fn attend_with(&mut self, name: &str) -> Result<(), AttentionError> {
+        let case = Case {
+            device: self.device,
+            kind: self.dtype.kind(),
+        };
+        let choice = attention::choose(name, case)?;
+        self.backend = Arc::from(choice.backend);
+        self.backend_reason = choice.reason;
+        Ok(())
+    }
+
+    /// Refuses a model that the attention kernel cannot compute.
+    ///
+    /// # Errors
+    /// Its heads are too wide.
+    pub fn check(&self, shape: &AttentionShape) -> Result<(), AttentionError> {
+        attention::check_head_dim(&*self.backend, shape.head_dim)
     }
 }
 
@@ -87,8 +126,10 @@ impl ComputeArgs {
                 DeviceRequest::Cpu => ConfigDevice::Cpu,
                 DeviceRequest::Cuda(index) => ConfigDevice::Cuda(index.unwrap_or(0)),
             },
-            dtype: self.dtype.map(ComputeDtype::from),
+            dtype: self.dtype,
+            kernels: KernelRequest::Auto,
             threads: self.threads,
+            products: self.products.map(ProductsRequest::from),
         }
     }
 }
@@ -99,15 +140,20 @@ impl ComputeArgs {
 /// If an explicit choice cannot run: nothing else is used in its place.
 pub fn choose(settings: &MachineSettings) -> Result<Compute, AnyFault> {
     let device = run_setup::device(settings.device)?;
-    threads::choose_threads(settings.threads)?;
-    let dtype = match (settings.dtype, device) {
-        (None, tch::Device::Cpu) | (Some(ComputeDtype::F32), _) => Dtype::F32,
-        (None | Some(ComputeDtype::Bf16), _) => Dtype::Bf16,
-        (Some(ComputeDtype::F64), _) => Dtype::F64,
-    };
+    run_setup::arithmetic(device, settings.threads, settings.products)?;
+    let dtype = DtypeChoice::new(settings.dtype, device);
+    let kind = dtype.dtype.kind();
+    let kernels = kernels::choose(settings.kernels, device, kind)?;
+    if kernels.reason.is_some() {
+        output::note(kernels.phrase());
+    }
+    let choice = attention::choose("auto", Case { device, kind })?;
     Ok(Compute {
         device,
-        dtype,
-        backend: Arc::from(choose::choose("auto", device)?),
+        dtype: dtype.dtype,
+        dtype_reason: dtype.reason,
+        backend: Arc::from(choice.backend),
+        backend_reason: choice.reason,
+        kernels: kernels.name,
     })
 }

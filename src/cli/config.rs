@@ -4,6 +4,7 @@ use crate::cli::config_args::ConfigArgs;
 use crate::cli::output;
 use crate::config::eval::EvalFile;
 use crate::config::pretrain::PretrainFile;
+use crate::config::study::StudyFile;
 use crate::config::train::TrainFile;
 use crate::eval::request::Request;
 use crate::fault::AnyFault;
@@ -45,6 +46,7 @@ enum Purpose {
     Train,
     Pretrain,
     Eval,
+    Study,
 }
 
 /// Runs `prulong config`.
@@ -63,6 +65,7 @@ fn show(args: &ShowArgs) -> Result<(), AnyFault> {
         Purpose::Train => args.config.load::<TrainFile>()?.resolved,
         Purpose::Pretrain => args.config.load::<PretrainFile>()?.resolved,
         Purpose::Eval => args.config.load_as(Request::of)?.resolved,
+        Purpose::Study => args.config.load::<StudyFile>()?.resolved,
     };
     output::line(resolved.trim_end())?;
     Ok(())
@@ -73,6 +76,7 @@ fn schema(purpose: Purpose) -> Result<(), AnyFault> {
         Purpose::Train => schemars::schema_for!(TrainFile),
         Purpose::Pretrain => schemars::schema_for!(PretrainFile),
         Purpose::Eval => schemars::schema_for!(EvalFile),
+        Purpose::Study => schemars::schema_for!(StudyFile),
     };
     output::json(&schema)?;
     Ok(())

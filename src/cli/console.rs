@@ -76,6 +76,8 @@ pub fn step_line(record: &Record, num_steps: u64) -> String {
     let value = |tag: &str| record.value(tag);
     let mut parts = vec![format!("step {}/{num_steps}", record.step)];
     parts.extend(value(tag::LOSS_LM).map(|loss| format!("loss {loss:.4}")));
+    parts.extend(value(tag::LOSS_DISTILL).map(|loss| format!("distance {loss:.6}")));
+    parts.extend(value(tag::GATES_MEAN).map(|mean| format!("gates {mean:.3}")));
     let sparsity = value(tag::SPARSITY_EXPECTED).zip(value(tag::SPARSITY_TARGET));
     parts.extend(sparsity.map(|(now, target)| format!("sparsity {now:.3} -> {target:.3}")));
     let lambdas = value(tag::LAMBDA_1).zip(value(tag::LAMBDA_2));
@@ -133,6 +135,12 @@ mod tests {
              heads 10R 4S 2?  1234 tok/s  ETA 1:02:05"
         );
         assert_eq!(step_line(&Record::new(1), 2), "step 1/2");
+        let mut distilled = Record::new(3);
+        distilled
+            .scalar(tag::LOSS_DISTILL, 0.012_345_67)
+            .scalar(tag::GATES_MEAN, 0.875);
+        let expected = "step 3/4  distance 0.012346  gates 0.875";
+        assert_eq!(step_line(&distilled, 4), expected);
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! `prulong doctor`: looks at everything a run depends on, and says how to mend what is missing.
 
-use crate::attention::choose::{BACKENDS, choose};
+use crate::attention::choose::{BACKENDS, Case, choose};
 use crate::checkpoint::{Disk, durable};
 use crate::cli::check::{Check, Status, lines, report};
+use crate::cli::doctor_kernels;
 use crate::cli::machine::{self, show_bytes};
 use crate::cli::output::Output;
+use crate::cli::run_setup;
 use crate::cli::sources;
+use crate::config::dtype::DtypeRequest;
 use crate::fault::{AnyFault, Coded, Kind};
+use crate::torch::allocator::Kept;
+use crate::torch::capability::Capability;
+use crate::torch::cuda_symbols::CudaSymbols;
+use crate::torch::dtype::DtypeChoice;
 use crate::torch::error::TorchError;
 use crate::torch::{abi, cuda, shim, threads};
 use serde_json::json;
@@ -86,9 +93,11 @@ fn all_checks(dir: &Path) -> Vec<Check> {
         libtorch(),
         cpu(),
         arithmetic(),
-        attention(),
-        cuda_devices(usable),
+        attention(usable.as_ref().map_or(0, |count| *count)),
+        cuda_devices(&usable),
+        doctor_kernels::check(&usable),
         memory(),
+        allocator(),
         disk(dir),
         file_system(dir),
         crates(&sources::default_crates()),
@@ -116,16 +125,20 @@ fn libtorch() -> Check {
     }
 }
 
+fn allocator() -> Check {
+    let kept = run_setup::keep_freed_memory(Device::Cpu);
+    let values = json!({ "keeps_freed": kept == Kept::Yes });
+    Check::ok("allocator", kept.phrase(), values)
+}
+
 fn cpu() -> Check {
     let cpu = machine::cpu();
     let (cores, used) = (threads::physical_cores(), threads::default_threads());
-    let dtype = if cpu.has_bf16() {
-        "bf16 is native"
-    } else {
-        "bf16 is emulated: prefer f32"
-    };
+    // As a command would start; what cannot be set is said by that command.
+    let _ = threads::choose_threads(None);
+    let dtype = DtypeChoice::new(DtypeRequest::Auto, Device::Cpu);
     let detail = format!(
-        "{}; {} physical cores, {used} threads used; {}; {dtype}",
+        "{}; {} physical cores, {used} threads used; {}; dtype auto is {dtype}",
         cpu.model,
         cores.map_or("unknown".to_owned(), |cores| cores.to_string()),
         cpu.features.join(" ")
@@ -152,23 +165,48 @@ fn arithmetic() -> Check {
     }
 }
 
-fn attention() -> Check {
-    let names = BACKENDS.map(|name| match choose(name, Device::Cpu) {
-        Ok(_) => name.to_owned(),
-        Err(error) => format!("{name} ({error})"),
-    });
-    Check::ok(
-        "attention",
-        format!("backends on the CPU: {}", names.join(", ")),
-        json!({ "cpu": names }),
-    )
+/// Which backends run where; `num_devices` CUDA devices can be used.
+fn attention(num_devices: usize) -> Check {
+    let cpu = attention_on(Device::Cpu, tch::Kind::Float);
+    let mut places = vec![format!("cpu f32: {cpu}")];
+    let cuda: Vec<_> = (0..num_devices)
+        .map(|index| attention_on(Device::Cuda(index), tch::Kind::BFloat16))
+        .collect();
+    for (index, backends) in cuda.iter().enumerate() {
+        places.push(format!("cuda:{index} bf16: {backends}"));
+    }
+    let values = json!({ "cpu": cpu, "cuda": cuda, "symbols": symbols() });
+    Check::ok("attention", places.join("; "), values)
+}
+
+/// What `auto` takes there and why, and what else can be asked for.
+fn attention_on(device: Device, kind: tch::Kind) -> String {
+    let case = Case { device, kind };
+    let automatic = match choose("auto", case) {
+        Ok(choice) => format!("auto is {} ({})", choice.backend.name(), choice.reason),
+        Err(error) => error.to_string(),
+    };
+    let runs = BACKENDS.iter().filter(|name| choose(name, case).is_ok());
+    let runs: Vec<_> = runs.copied().collect();
+    format!("{automatic}, of {}", runs.join(", "))
+}
+
+/// Which optional functions of libtorch's CUDA library resolved, or why not.
+fn symbols() -> serde_json::Value {
+    let symbols = CudaSymbols::loaded();
+    let told = |family: Result<(), &str>| family.err().unwrap_or("resolved").to_owned();
+    json!({
+        "current_stream": told(symbols.has_stream()),
+        "flash_attention": told(symbols.has_flash()),
+        "cudnn_attention": told(symbols.has_cudnn()),
+    })
 }
 
 /// Without a GPU this is a note; a GPU that cannot be used is a defect.
-fn cuda_devices(usable: Result<usize, TorchError>) -> Check {
+fn cuda_devices(usable: &Result<usize, TorchError>) -> Check {
     let driver = cuda::driver_version();
     let count = match usable {
-        Ok(count) => count,
+        Ok(count) => *count,
         Err(error) => {
             let harmless = driver.is_err() || matches!(error, TorchError::CudaAbsent { .. });
             let status = if harmless {
@@ -176,7 +214,7 @@ fn cuda_devices(usable: Result<usize, TorchError>) -> Check {
             } else {
                 Status::Broken
             };
-            let mut check = Check::failed("cuda", status, &error);
+            let mut check = Check::failed("cuda", status, error);
             let driver = driver.map_or_else(|reason| reason, cuda::release);
             check.values["driver"] = json!(driver);
             return check;
@@ -188,7 +226,8 @@ fn cuda_devices(usable: Result<usize, TorchError>) -> Check {
         .enumerate()
         .map(|(index, memory)| match memory {
             Ok(memory) => format!(
-                "cuda:{index} {} free of {}",
+                "cuda:{index} of compute capability {}, {} free of {}",
+                Capability::of(index).map_or_else(|reason| reason, |found| found.to_string()),
                 show_bytes(memory.free_bytes),
                 show_bytes(memory.total_bytes)
             ),
@@ -381,7 +420,7 @@ mod tests {
     #[test]
     fn no_gpu_is_a_note_and_missing_text_names_its_source() {
         let folder = PathBuf::from("/lib");
-        let check = cuda_devices(Err(TorchError::CudaAbsent { folder }));
+        let check = cuda_devices(&Err(TorchError::CudaAbsent { folder }));
         assert_eq!(check.status, Status::Note);
         assert!(check.fix.unwrap().contains("make provision"));
         assert!(check.values["driver"].is_string());

@@ -165,10 +165,14 @@ impl Run<'_> {
         self.console.log(&format!("prulong {version}: {command}"));
         let machine = &provenance.machine;
         self.console.log(&format!(
-            "{} on {}, attention {}, {} threads, libtorch {}; {} items are finished already",
+            "{} ({}) on {}, attention {} ({}), products {}, kernels {}, {} threads, libtorch {}; {} items are finished already",
             machine.dtype,
+            self.machine.dtype_reason,
             machine.device,
             machine.backend,
+            self.machine.backend_reason,
+            machine.products,
+            machine.kernels,
             machine.num_threads,
             machine.libtorch,
             self.ledger.len()

@@ -94,7 +94,8 @@ impl Subject {
 
     /// Loads the weights.
     pub(super) fn load(&self, machine: &Compute) -> Result<Llama, AnyFault> {
-        Ok(Llama::load_gated(
+        machine.check(&self.shape)?;
+        Ok(Llama::load_for_inference(
             &self.dir,
             machine.dtype.kind(),
             machine.device,

@@ -54,11 +54,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let files = args
         .to
         .files(&results, written_s(&args.run.join(FILE_NAME))?);
-    let overwrite = if args.force {
-        Overwrite::Yes
-    } else {
-        Overwrite::No
-    };
+    let overwrite = Overwrite::if_asked(args.force);
     publish::check(&args.output, &files, overwrite, Product::Results)?;
     publish::write(&args.output, &files)?;
     let mut out = output::Output::stdout();

@@ -91,6 +91,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let texts = args.source.open()?;
     let compute = args.compute.choose()?;
     let config = ModelConfig::load(&args.model)?;
+    compute.check(&config.shape)?;
     let tokenizer = Tokenizer::from_file(&args.model)?;
     tokenizer.check_embedding_rows(config.vocab_size)?;
     let question = args.source.question().map(str::to_owned);
@@ -121,7 +122,8 @@ impl Session {
         for warning in &one.warnings {
             output::note(format!("warning: {warning}"));
         }
-        let mut llama = Llama::load_gated(&args.model, compute.dtype.kind(), compute.device)?;
+        let mut llama =
+            Llama::load_for_inference(&args.model, compute.dtype.kind(), compute.device)?;
         let (policy, order) = one.method.policy(&llama);
         if let Some(order) = &order {
             llama.permute_kv_heads(order);

@@ -1,17 +1,23 @@
 //! `prulong mask show`.
 
-use crate::cli::export_mask::ExportError;
+use crate::cli::coded_text::note_all;
+use crate::cli::export_source::ExportError;
+use crate::cli::foreign_file::{CutArgs, ForeignArgs};
+use crate::cli::mask_show_foreign;
 use crate::cli::new_file::write_new;
 use crate::cli::output::{self, Output};
 use crate::fault::AnyFault;
 use crate::mask::arch::hex;
 use crate::mask::export::SIDECAR_NAME;
+use crate::mask::gate_method::GateMethod;
 use crate::mask::head_mask::HeadMask;
 use crate::mask::heatmap_svg::{self, Picture};
 use crate::mask::rounding::SurvivalInterval;
 use crate::mask::sidecar::content::Sidecar;
+use crate::mask::sidecar::cut::recut;
 use crate::mask::sidecar::read::{self, Checked};
 use crate::mask::sidecar::write;
+use crate::metrics::heatmap::Heatmap;
 use crate::span::Span;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -25,16 +31,30 @@ pub(super) const STREAMING_CELL: &str = "·";
 /// Arguments of `prulong mask show`.
 #[derive(clap::Args, Debug)]
 pub(super) struct ShowArgs {
-    /// A `head_mask.safetensors`, or the folder that holds one.
-    file: PathBuf,
+    /// A `head_mask.safetensors`, or the folder that holds one; with `--from`, a mask of another program.
+    pub(super) file: PathBuf,
+
+    #[command(flatten)]
+    pub(super) foreign: ForeignArgs,
+
+    /// Model that the other program's mask is for, to check its shape and to find the kv heads of query heads.
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub(super) model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) cut: CutArgs,
 
     /// Print one JSON object: the metadata, the mask and the ranks, row by row.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 
     /// Draw the heads and their gates as a picture, too.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
     svg: Option<PathBuf>,
+
+    /// Draw the heads alone as pixels, too: one square per kv head, layer 0 on top, bright for retrieval.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    png: Option<PathBuf>,
 }
 
 /// Reads a mask file, or the one in a folder.
@@ -42,6 +62,16 @@ pub(super) struct ShowArgs {
 /// # Errors
 /// If there is none, or it is unsound.
 pub(super) fn load(path: &Path) -> Result<(PathBuf, Checked), AnyFault> {
+    let (path, file) = open(path)?;
+    let checked = read::read(file, &path)?;
+    Ok((path, checked))
+}
+
+/// Opens a mask file, or the one in a folder.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn open(path: &Path) -> Result<(PathBuf, File), ExportError> {
     let path = if path.is_dir() {
         path.join(SIDECAR_NAME)
     } else {
@@ -51,8 +81,7 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Checked), AnyFault> {
         path: path.clone(),
         source,
     })?;
-    let checked = read::read(file, &path)?;
-    Ok((path, checked))
+    Ok((path, file))
 }
 
 /// Prints a mask.
@@ -60,12 +89,20 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Checked), AnyFault> {
 /// # Errors
 /// As [`load`], and if the picture cannot be written.
 pub(super) fn show(args: &ShowArgs) -> Result<(), AnyFault> {
-    let (path, Checked { sidecar, warnings }) = load(&args.file)?;
-    for warning in warnings {
-        output::note(format!("warning[{}]: {warning}", warning.code()));
+    if args.foreign.from.is_some() {
+        return mask_show_foreign::show(args);
     }
+    let (path, Checked { sidecar, warnings }) = load(&args.file)?;
+    note_all(&warnings);
+    let sidecar = match args.cut.target() {
+        Some(target) => recut(&sidecar, target)?,
+        None => sidecar,
+    };
     if let Some(svg) = &args.svg {
         draw(&sidecar, svg)?;
+    }
+    if let Some(png) = &args.png {
+        write_new(png, &pixels(&sidecar.mask)?)?;
     }
     if args.json {
         output::json(&object(&sidecar))?;
@@ -89,6 +126,17 @@ fn draw(sidecar: &Sidecar, svg: &Path) -> Result<(), AnyFault> {
         span: sidecar.span,
     };
     Ok(write_new(svg, heatmap_svg::draw(&picture).as_bytes())?)
+}
+
+/// A PNG file of a mask.
+fn pixels(mask: &HeadMask) -> Result<Vec<u8>, AnyFault> {
+    let values: Vec<f32> = mask
+        .flags()
+        .iter()
+        .map(|keeps| f32::from(u8::from(*keeps)))
+        .collect();
+    let heatmap = Heatmap::new(mask.num_layers(), mask.num_kv_heads(), &values)?;
+    Ok(heatmap.picture()?.png)
 }
 
 fn object(sidecar: &Sidecar) -> serde_json::Value {
@@ -145,19 +193,7 @@ fn legend(mask: &HeadMask) -> String {
 
 fn facts(sidecar: &Sidecar) -> Vec<String> {
     let mask = &sidecar.mask;
-    let is_streaming = |layer: &usize| !mask.layer(*layer).contains(&true);
-    let streaming: Vec<String> = (0..mask.num_layers())
-        .filter(is_streaming)
-        .map(|layer| layer.to_string())
-        .collect();
-    let mut lines = vec![format!(
-        "layers     fully streaming: {}",
-        if streaming.is_empty() {
-            "none".to_owned()
-        } else {
-            streaming.join(" ")
-        }
-    )];
+    let mut lines = vec![streaming_layers(mask)];
     let target = sidecar
         .target_sparsity
         .map_or_else(String::new, |target| format!(" of {target}"));
@@ -167,16 +203,15 @@ fn facts(sidecar: &Sidecar) -> Vec<String> {
         sidecar.rounding.name(),
         sidecar.rank_source.name()
     ));
-    if let Some(interval) = SurvivalInterval::of(mask.num_streaming(), mask.flags().len()) {
-        lines.push(format!(
-            "loaders    DuoAttention's keep it at a sparsity above {:.5} and up to {:.5}",
-            interval.above, interval.up_to
-        ));
-    }
+    lines.extend(loaders(mask));
     lines.push(format!("deploy     {}", span_text(&sidecar.span)));
     if let Some(training) = &sidecar.training {
+        let method = match training.method {
+            GateMethod::PruLong => "",
+            GateMethod::DuoAttention => "by DuoAttention, ",
+        };
         lines.push(format!(
-            "trained    {}, {} steps of rows of {} tokens, seed {}",
+            "trained    {method}{}, {} steps of rows of {} tokens, seed {}",
             span_text(&training.span),
             training.num_steps,
             training.seq_len,
@@ -191,6 +226,30 @@ fn facts(sidecar: &Sidecar) -> Vec<String> {
     };
     lines.push(format!("base       {}{weights}", base.model));
     lines
+}
+
+/// Layers without a retrieval head.
+pub(super) fn streaming_layers(mask: &HeadMask) -> String {
+    let is_streaming = |layer: &usize| !mask.layer(*layer).contains(&true);
+    let streaming: Vec<String> = (0..mask.num_layers())
+        .filter(is_streaming)
+        .map(|layer| layer.to_string())
+        .collect();
+    let streaming = if streaming.is_empty() {
+        "none".to_owned()
+    } else {
+        streaming.join(" ")
+    };
+    format!("layers     fully streaming: {streaming}")
+}
+
+/// Where noise-and-quantile loaders keep the mask.
+pub(super) fn loaders(mask: &HeadMask) -> Option<String> {
+    let interval = SurvivalInterval::of(mask.num_streaming(), mask.flags().len())?;
+    Some(format!(
+        "loaders    DuoAttention's keep it at a sparsity above {:.5} and up to {:.5}",
+        interval.above, interval.up_to
+    ))
 }
 
 /// Sink, window and block.

@@ -2,6 +2,7 @@
 
 use crate::cli::amounts::parse_word;
 use crate::cli::output;
+use crate::cli::pack_generated::{GenerateArgs, Made};
 use crate::cli::sources::{SourceSpec, open_sources};
 use crate::data::mds::writer::WriteOptions;
 use crate::data::pack::PackProgress;
@@ -22,11 +23,15 @@ use std::time::Instant;
 ///
 /// Long documents fill rows of their own, short ones share rows; every row says where its documents begin and end. The
 /// result is an MDS dataset with a manifest, readable by Python's `streaming` too; with `--held-out` above 0, one in
-/// `train/` and one in `val/`.
+/// `train/` and one in `val/`. With `--generate`, rows of documents made by rules, and one dataset.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Corpus: `crates`, `rust-books`, `text=PATH` or `text-dirs=PATH`; may be repeated.
-    #[arg(long = "source", value_name = "SOURCE", required = true)]
+    #[arg(
+        long = "source",
+        value_name = "SOURCE",
+        required_unless_present = "kinds"
+    )]
     sources: Vec<SourceSpec>,
 
     /// `tokenizer.json`, or the folder that holds one.
@@ -84,6 +89,9 @@ pub struct Args {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    generate: GenerateArgs,
 }
 
 /// Packs the corpora and prints what became of every token.
@@ -93,6 +101,24 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), AnyFault> {
     let sources = open_sources(&args.sources)?;
     let tokenizer = Tokenizer::from_file(&args.tokenizer)?;
+    let write = WriteOptions {
+        zstd_level: args.compress,
+        ..WriteOptions::default()
+    };
+    let pool = thread_pool(args.threads.map(usize::from))?;
+    if !args.generate.kinds.is_empty() {
+        let made = Made {
+            sources: &sources,
+            tokenizer,
+            row_len: args.row_len,
+            held_out: args.held_out,
+            seed: args.seed,
+            write,
+        };
+        let report = pool.install(|| args.generate.run(made, &args.output))?;
+        let split = None;
+        return print(&args, &[Packed { split, report }]);
+    }
     let settings = PackSettings {
         mode: args.mode,
         min_doc: args.min_doc,
@@ -108,19 +134,19 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         settings,
         held_out: args.held_out,
         max_documents: args.max_documents,
-        write: WriteOptions {
-            zstd_level: args.compress,
-            ..WriteOptions::default()
-        },
+        write,
     };
     let bar = Bar::new(total_bytes(&job));
-    let pool = thread_pool(args.threads.map(usize::from))?;
     let packed = pool.install(|| pack(&job, &args.output, &bar))?;
     bar.finish();
+    print(&args, &packed)
+}
+
+fn print(args: &Args, packed: &[Packed]) -> Result<(), AnyFault> {
     if args.json {
         output::json(&packed)?;
     } else {
-        output::line(report(&args.output, &packed))?;
+        output::line(report(&args.output, packed))?;
     }
     Ok(())
 }
@@ -187,6 +213,17 @@ fn report(target: &Path, packed: &[Packed]) -> String {
         let folder = part
             .split
             .map_or_else(|| target.to_path_buf(), |split| target.join(split));
+        if report.rows.generated > 0 {
+            let _ = writeln!(
+                text,
+                "{}: {} rows of one generated document each, {} tokens, {:.1} % padding",
+                folder.display(),
+                report.rows.generated,
+                report.tokens_written,
+                100.0 * report.padding_share,
+            );
+            continue;
+        }
         let _ = writeln!(
             text,
             "{}: {} rows ({} full, {} of short documents), {} documents of {}, {} tokens, {:.1} % padding",

@@ -1,11 +1,12 @@
 //! `prulong pretrain`.
 
+use crate::attention::choose::Case;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::store::Loaded as Checkpoint;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::pretrain_model::{Start, pretrainer};
 use crate::cli::sources::{SourceSpec, open_sources};
-use crate::cli::{console::Console, output};
+use crate::cli::{console::Console, kernels, output, run_setup};
 use crate::config::corpus::CorpusSettings;
 use crate::config::load::Loaded;
 use crate::config::pretrain::{PretrainConfig, PretrainFile};
@@ -18,6 +19,8 @@ use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
 use crate::model::config::WeightDtype;
 use crate::model::save::SavedModel;
+use crate::torch::memory;
+use crate::train::error::TrainError;
 use crate::train::pretrain_loop::{Batches, Schedule, restore, run as run_stages};
 use crate::train::pretrain_step::{Pretrainer, Sample};
 use crate::train::run_dir::{CONFIG_NAME, Resume, RunDir};
@@ -53,6 +56,10 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
+/// What to do when memory runs out.
+const WAY_OUT: &str =
+    "the last checkpoint is intact; make `batch_len` or `seq_len` of this stage smaller";
+
 /// Mixtures of every stage.
 struct StageBatches {
     seed: u64,
@@ -77,21 +84,30 @@ impl Batches for StageBatches {
 /// Wrong settings, missing text, failures of storage; 75 after a signal, with a checkpoint saved.
 pub fn run(args: Args) -> Result<(), AnyFault> {
     let loaded = args.config.load::<PretrainFile>()?;
+    let (run, request) = (&loaded.config.run, loaded.config.model.dtype);
+    let device = run_setup::device(run.device)?;
+    run_setup::keep_freed_memory(device);
+    run_setup::arithmetic(device, run.threads, run.products)?;
+    let (loaded, dtype) =
+        run_setup::settle_dtype::<PretrainFile>(&args.config, loaded, request, device)?;
     let config = &loaded.config;
-    let device = crate::cli::run_setup::device(config.run.device)?;
-    crate::torch::threads::choose_threads(config.run.threads)?;
+    let kind = dtype.dtype.kind();
+    let kernels = kernels::choose(config.run.kernels, device, kind)?;
     let tokenizer = Arc::new(Tokenizer::from_file(&config.tokenizer)?);
     let start_model = Start::open(config, &tokenizer)?;
     let batches = batches(config, &tokenizer)?;
     let dir = RunDir::open(&args.run_dir)?;
-    let interrupt = Interrupt::install().map_err(crate::cli::run_setup::signals)?;
+    let interrupt = Interrupt::install().map_err(run_setup::signals)?;
     let store = dir.store()?;
     let identity = identity(&loaded, &start_model, &tokenizer);
     let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
-    let mut pretrainer = pretrainer(config, start_model, device)?;
+    let (mut pretrainer, attention) = pretrainer(config, start_model, Case { device, kind })?;
     let mut console = Console::new();
     console.log_to(dir.log()?);
+    console.note(&format!("computes in {dtype}"));
+    console.note(&kernels.phrase());
+    console.note(&attention);
     let start = resume(&mut pretrainer, checkpoint.as_ref(), &mut console)?;
     let settings = (identity, config.checkpoint.clone());
     let mut io = RunIo::open(dir, store, interrupt, settings, checkpoint.as_ref())?;
@@ -99,13 +115,19 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         stages: &config.stages,
         log_every: config.run.log_every,
     };
-    run_stages(
-        &mut pretrainer,
-        schedule,
-        &batches,
-        (&mut io, start),
-        &mut console,
-    )?;
+    let exhausted = |detail| TrainError::OutOfMemory {
+        detail,
+        way_out: WAY_OUT,
+    };
+    memory::guard(exhausted, || {
+        run_stages(
+            &mut pretrainer,
+            schedule,
+            &batches,
+            (&mut io, start),
+            &mut console,
+        )
+    })?;
     let output = args.output.unwrap_or_else(|| io.dir.path().join("model"));
     let model = pretrainer.model();
     let saved = SavedModel {
@@ -137,7 +159,7 @@ fn resume(
 
 /// What must not change between interruption and resumption: everything but device, logging and checkpoint cadence.
 fn identity(loaded: &Loaded<PretrainConfig>, start: &Start, tokenizer: &Tokenizer) -> Identity {
-    let settings = crate::cli::run_setup::deciding_settings(&loaded.resolved);
+    let settings = run_setup::deciding_settings(&loaded.resolved);
     Identity::new(&settings, start.fingerprint(), tokenizer.fingerprint())
 }
 

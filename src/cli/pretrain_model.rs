@@ -1,6 +1,6 @@
 //! The model that `prulong pretrain` trains: fresh, or another model's weights.
 
-use crate::attention::choose::choose;
+use crate::attention::choose::{Case, check_head_dim, choose};
 use crate::config::pretrain::PretrainConfig;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
@@ -121,17 +121,18 @@ fn difference(found: &ModelConfig, asked: &ModelConfig) -> Option<(&'static str,
         .find(|(_, found, asked)| found != asked)
 }
 
-/// The model where the run starts, with the optimizer the file asks for.
+/// The model where the run starts, with the optimizer the file asks for, and a line about its attention.
 ///
 /// # Errors
 /// Weights that cannot be read; a device without an attention kernel.
 pub(super) fn pretrainer(
     config: &PretrainConfig,
     start: Start,
-    device: Device,
-) -> Result<Pretrainer, AnyFault> {
-    let tensors = start.tensors(config, device)?;
-    let model = Llama::from_tensors(start.config, tensors)?;
+    Case { device, kind }: Case,
+) -> Result<(Pretrainer, String), AnyFault> {
+    let tensors = start.tensors(config, device)?.into_iter();
+    let tensors = tensors.map(|(name, tensor)| (name, tensor.to_kind(kind)));
+    let model = Llama::from_tensors(start.config, tensors.collect())?;
     let optimizer = &config.optimizer;
     let settings = WeightSettings {
         adam: AdamSettings {
@@ -144,14 +145,17 @@ pub(super) fn pretrainer(
         },
     };
     let trainer = WeightTrainer::new(&model, Rules::MuonInLayers, settings);
-    let backend = choose("auto", device)?;
-    Ok(Pretrainer::new(
+    let choice = choose("auto", Case { device, kind })?;
+    check_head_dim(&*choice.backend, model.config().shape.head_dim)?;
+    let attention = format!("attention {} ({})", choice.backend.name(), choice.reason);
+    let pretrainer = Pretrainer::new(
         model,
         trainer,
-        backend,
+        choice.backend,
         optimizer.weight_decay,
         optimizer.clip_norm,
-    ))
+    );
+    Ok((pretrainer, attention))
 }
 
 fn model_config(config: &PretrainConfig, tokenizer: &Tokenizer) -> Result<ModelConfig, AnyFault> {

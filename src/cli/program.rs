@@ -31,10 +31,16 @@ pub enum Command {
     Data(super::data::Args),
     /// Train gates on packed text: one per kv head, frozen weights by default.
     Train(super::train::Args),
+    /// Score heads without training, and write a mask with their order.
+    ScoreHeads(super::score_heads::Args),
     /// Turn a run's gates into a head mask and the files that other engines read.
     ExportMask(super::export_mask::Args),
     /// Look at a mask file, compare several, or check whether one fits a model.
     Mask(super::mask::Args),
+    /// Publish a mask on the Hugging Face Hub.
+    Push(super::push::Args),
+    /// Download a mask from the Hugging Face Hub, or find masks for a model.
+    Pull(super::pull::Args),
     /// Measure what a mask costs in answers and saves in memory.
     Eval(Box<super::eval::Args>),
     /// Score answers that are written down again, without a model.
@@ -49,6 +55,12 @@ pub enum Command {
     Generate(super::generate::Args),
     /// Say what a method would cost in keys and values, without a model.
     Footprint(super::footprint::Args),
+    /// Say what a training step needs, before it runs: bytes by part, FLOPs, and time at a given rate.
+    Estimate(super::estimate::Args),
+    /// Measure how fast this machine trains.
+    Bench(super::bench::Args),
+    /// Compare ways to find masks: train, cut and evaluate every seed of each, and report.
+    Study(super::study::Args),
     /// Negative log-likelihood of every token of a text, and its perplexity.
     Score(super::score::Args),
     /// Train a small Llama on text of this machine and generated documents.
@@ -67,8 +79,11 @@ impl Command {
             Self::Pack(args) => super::pack::run(args),
             Self::Data(args) => super::data::run(args),
             Self::Train(args) => super::train::run(args),
+            Self::ScoreHeads(args) => super::score_heads::run(args),
             Self::ExportMask(args) => super::export_mask::run(args),
             Self::Mask(args) => super::mask::run(args),
+            Self::Push(args) => super::push::run(args),
+            Self::Pull(args) => super::pull::run(args),
             Self::Eval(args) => super::eval::run(*args),
             Self::Rescore(args) => super::rescore::run(args),
             Self::Critical(args) => super::critical::run(args),
@@ -76,6 +91,9 @@ impl Command {
             Self::ExportResults(args) => super::export_results::run(args),
             Self::Generate(args) => super::generate::run(args),
             Self::Footprint(args) => super::footprint::run(args),
+            Self::Estimate(args) => super::estimate::run(args),
+            Self::Bench(args) => super::bench::run(args),
+            Self::Study(args) => super::study::run(args),
             Self::Score(args) => super::score::run(args),
             Self::Pretrain(args) => super::pretrain::run(args),
             Self::TrainTokenizer(args) => super::tokenizer::run(args),

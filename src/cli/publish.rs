@@ -17,11 +17,20 @@ pub enum Overwrite {
     Yes,
 }
 
+impl Overwrite {
+    /// What `--force` says.
+    pub fn if_asked(is_forced: bool) -> Self {
+        if is_forced { Self::Yes } else { Self::No }
+    }
+}
+
 /// What the files hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Product {
     /// A mask.
     Mask,
+    /// A mask in a file or folder that was named as an argument, not with `-o`.
+    Converted,
     /// Results of an evaluation.
     Results,
 }
@@ -54,7 +63,7 @@ impl Coded for PublishError {
     fn code(&self) -> &'static str {
         match self {
             Self::Differs { product, .. } => match product {
-                Product::Mask => "mask.exists_differs",
+                Product::Mask | Product::Converted => "mask.exists_differs",
                 Product::Results => "results.exists_differs",
             },
             Self::Io { .. } => "io.write",
@@ -68,6 +77,10 @@ impl Coded for PublishError {
     }
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Differs {
+                product: Product::Converted,
+                ..
+            } => Some("choose another place, or replace it with `--force`".to_owned()),
             Self::Differs { .. } => {
                 Some("choose another `-o`, or replace it with `--force`".to_owned())
             }

@@ -97,6 +97,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let compute = args.compute.choose()?;
     let texts = args.text.read(&args.model)?;
     let llama = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
+    compute.check(&llama.config().shape)?;
     let max_positions = llama.config().max_position_embeddings;
     let windows = args.windows(max_positions);
     warn_beyond(&texts.texts, windows, max_positions);

@@ -1,5 +1,6 @@
 //! Which model a command that reads no weights plans for: a layout, a `config.json`, a well-known name.
 
+use crate::estimate::known;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::mask::arch::ArchFacts;
 use crate::model::config::{ModelConfig, WeightDtype};
@@ -9,17 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// What is planned for where nothing is named.
 const DEFAULT: &str = "llama-3.1-8b";
-
-/// Well-known layouts as layers, heads, kv heads and `head_dim`, from the `config.json` of each.
-const KNOWN: [(&str, [usize; 4]); 7] = [
-    ("llama-2-7b", [32, 32, 32, 128]),
-    ("llama-2-13b", [40, 40, 40, 128]),
-    ("llama-3-8b", [32, 32, 8, 128]),
-    ("llama-3.1-8b", [32, 32, 8, 128]),
-    ("llama-3.1-70b", [80, 64, 8, 128]),
-    ("llama-3.2-1b", [16, 32, 8, 64]),
-    ("llama-3.2-3b", [28, 24, 8, 128]),
-];
 
 /// Above any count of a real model.
 const LARGEST: [(&str, usize); 4] = [
@@ -33,7 +23,7 @@ const LARGEST: [(&str, usize); 4] = [
 #[derive(clap::Args, Debug)]
 pub(super) struct ShapeArgs {
     /// The model: a folder with its `config.json`, that file, or one of llama-2-7b, llama-2-13b, llama-3-8b, llama-3.1-8b,
-    /// llama-3.1-70b, llama-3.2-1b and llama-3.2-3b. Unless named, the model of the mask, else llama-3.1-8b.
+    /// llama-3.1-70b, llama-3.2-1b, llama-3.2-3b, 124m and tiny. Unless named, the model of the mask, else llama-3.1-8b.
     #[arg(long, value_name = "MODEL", conflicts_with = "shape")]
     model: Option<PathBuf>,
 
@@ -83,7 +73,7 @@ impl Coded for ShapeArgsError {
         Kind::Input
     }
     fn hint(&self) -> Option<String> {
-        let names = KNOWN.map(|(name, _)| name).join(", ");
+        let names = known::NAMES.join(", ");
         Some(match self {
             Self::Unknown { .. } => format!("known are {names}; or describe it with --shape"),
             _ => "give layers, kv heads and head_dim, as in --shape 32,8,128".to_owned(),
@@ -167,18 +157,12 @@ fn named(path: &Path) -> Result<Model, AnyFault> {
             dtype: config.dtype,
         });
     }
-    let known = KNOWN.into_iter().find(|(known, _)| *known == name);
-    let Some((name, [num_layers, num_heads, num_kv_heads, head_dim])) = known else {
+    let Some(sizes) = known::sizes(&name) else {
         return Err(ShapeArgsError::Unknown { name }.into());
     };
     Ok(Model {
-        name: name.to_owned(),
-        shape: AttentionShape {
-            num_layers,
-            num_heads,
-            num_kv_heads,
-            head_dim,
-        },
+        name,
+        shape: sizes.shape,
         knows_heads: true,
         arch: None,
         dtype: Some(WeightDtype::Bf16),
@@ -197,7 +181,7 @@ mod tests {
             command.render_long_help().to_string()
         };
         let words: Vec<&str> = help.split([' ', ',', '\n']).collect();
-        for (name, _) in KNOWN {
+        for name in known::NAMES {
             named(Path::new(name)).unwrap().shape.checked().unwrap();
             let listed = words.iter().any(|word| word.trim_end_matches('.') == name);
             assert!(listed, "{name}: {help}");

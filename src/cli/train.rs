@@ -1,14 +1,19 @@
 //! `prulong train`.
 
-use crate::attention::choose::choose;
+use crate::attention::choose::{Case, choose};
 use crate::checkpoint::identity::Identity;
+use crate::checkpoint::store::Loaded;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::console::Console;
 use crate::cli::train_setup::{self, Prepared};
-use crate::cli::{output, run_setup};
+use crate::cli::{kernels, output, run_setup};
 use crate::config::train::TrainFile;
 use crate::fault::AnyFault;
+use crate::profile::trace_file::TraceFile;
+use crate::torch::memory;
+use crate::train::error::TrainError;
 use crate::train::gate_loop::{self, resume, run as run_steps};
+use crate::train::profile::Profile;
 use crate::train::run_dir::{CONFIG_NAME, ENV_NAME, EXPORT_NAME, Resume, RunDir};
 use crate::train::run_io::{Observer, RunIo};
 use crate::train::signal::Interrupt;
@@ -36,10 +41,19 @@ pub struct Args {
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     allow_config_change: Vec<String>,
 
+    /// Record where the time of three steps after one warm-up step goes, by operation and direction: a table on standard error,
+    /// and a Chrome trace in this new file. On CUDA every span waits for the device, so recorded steps are slower.
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    profile: Option<PathBuf>,
+
     /// Loads everything, runs one forward and backward pass, and writes nothing.
     #[arg(long)]
     dry_run: bool,
 }
+
+/// What to do when memory runs out.
+const WAY_OUT: &str = "the last checkpoint is intact; `prulong estimate --config FILE --gpu-memory-gb GB` says what to change: \
+                       `memory.saving`, `memory.offload`, `memory.mlp_chunk_len`, `loss.chunk_len`, or shorter rows";
 
 /// Trains until the last step.
 ///
@@ -47,13 +61,27 @@ pub struct Args {
 /// Wrong settings, model or data; 5 for a loss that is not finite; 75 after a signal, with a checkpoint saved.
 pub fn run(args: Args) -> Result<(), AnyFault> {
     let loaded = args.config.load::<TrainFile>()?;
+    if let Some(path) = &args.profile {
+        TraceFile::refuse_taken(path)?;
+    }
     let device = run_setup::device(loaded.config.run.device)?;
-    crate::torch::threads::choose_threads(loaded.config.run.threads)?;
-    let backend = choose(&loaded.config.attention.backend, device)?;
-    let backend_name = backend.name();
-    let mut prepared = train_setup::prepare(&loaded, device, backend)?;
+    run_setup::keep_freed_memory(device);
+    let run = &loaded.config.run;
+    run_setup::arithmetic(device, run.threads, run.products)?;
+    let request = loaded.config.model.dtype;
+    let (loaded, dtype) =
+        run_setup::settle_dtype::<TrainFile>(&args.config, loaded, request, device)?;
+    let kind = dtype.dtype.kind();
+    let choice = choose(&loaded.config.attention.backend, Case { device, kind })?;
+    let (backend_name, reason) = (choice.backend.name(), choice.reason.clone());
+    let kernels = kernels::choose(loaded.config.run.kernels, device, kind)?;
+    let mut prepared = train_setup::prepare(&loaded, (device, dtype), choice, &kernels)?;
+    let exhausted = |detail| TrainError::OutOfMemory {
+        detail,
+        way_out: WAY_OUT,
+    };
     if args.dry_run {
-        return dry_run(&mut prepared);
+        return memory::guard(exhausted, || dry_run(&mut prepared));
     }
     let dir = RunDir::open(args.run_dir.clone().unwrap_or_else(|| default_dir(&args)))?;
     let interrupt = Interrupt::install().map_err(run_setup::signals)?;
@@ -62,7 +90,8 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let identity = Identity::new(&settings, &prepared.model_id, prepared.loader.fingerprint());
     let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
-    dir.record(ENV_NAME, &run_setup::environment(device, backend_name))?;
+    let environment = run_setup::environment(device, (backend_name, &reason), kernels.name);
+    let is_elsewhere = dir.record(ENV_NAME, &environment)?;
     dir.record(EXPORT_NAME, &prepared.provenance.to_json())?;
     let mut console = Console::new();
     console.log_to(dir.log()?);
@@ -70,15 +99,10 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     for note in prepared.loader.notes() {
         console.note(&note);
     }
-    let mut start = 0;
-    if let Some(checkpoint) = &checkpoint {
-        for warning in &checkpoint.warnings {
-            console.note(&warning.to_string());
-        }
-        resume(&mut prepared.trainer, &mut prepared.loader, checkpoint)?;
-        start = checkpoint.step;
-        console.note(&format!("continuing after step {start}"));
-    }
+    let start = match &checkpoint {
+        Some(checkpoint) => go_on(checkpoint, &mut prepared, &mut console, is_elsewhere)?,
+        None => 0,
+    };
     let checkpoint_settings = loaded.config.checkpoint.clone();
     let mut io = RunIo::open(
         dir,
@@ -93,12 +117,41 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         plan,
         ..
     } = &mut prepared;
-    run_steps(trainer, loader, *plan, (&mut io, start), &mut console)?;
+    if let Some(path) = &args.profile {
+        let profile = Profile::new(path, device, start..plan.num_steps)?;
+        console.note(&profile.plan());
+        io.record_steps(profile);
+    }
+    memory::guard(exhausted, || {
+        run_steps(trainer, loader, *plan, (&mut io, start), &mut console)
+    })?;
     let run = io.dir.path().display();
     output::line(format!(
         "run complete: {run}\nnext: prulong export-mask {run} -o MASK_DIR"
     ))?;
     Ok(())
+}
+
+/// Puts everything where `checkpoint` left it; returns its step.
+fn go_on(
+    checkpoint: &Loaded,
+    prepared: &mut Prepared,
+    console: &mut Console,
+    is_elsewhere: bool,
+) -> Result<u64, AnyFault> {
+    for warning in &checkpoint.warnings {
+        console.note(&warning.to_string());
+    }
+    if is_elsewhere {
+        console.note(
+            "warning: this machine computes otherwise than the run's before did (env.json, env.json.1): its numbers differ in \
+             their last digits",
+        );
+    }
+    resume(&mut prepared.trainer, &mut prepared.loader, checkpoint)?;
+    let start = checkpoint.step;
+    console.note(&format!("continuing after step {start}"));
+    Ok(start)
 }
 
 /// `checkpoints/runs/NAME` for `configs/NAME.toml`.

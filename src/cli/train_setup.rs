@@ -1,34 +1,36 @@
 //! From a checked configuration to a trainer, its data and the facts an exported mask will carry.
 
-use super::run_setup::pass_settings;
+use super::estimate::plan_of;
+use super::fit_check;
+use super::method_setup::method;
+use super::run_setup::{pass_settings, products_name};
 use crate::attention::Backend;
+use crate::attention::choose::{Choice, check_head_dim};
 use crate::config::data::Verification;
 use crate::config::load::Loaded;
 use crate::config::loss::Reduction as ConfigReduction;
-use crate::config::model::Dtype;
-use crate::config::sparsity::Constraint as ConfigConstraint;
-use crate::config::train::TrainConfig;
+use crate::config::train::{MethodSettings, TrainConfig};
+use crate::cuda::active::Choice as KernelChoice;
 use crate::data::loader::{Loader, LoaderSettings};
 use crate::data::manifest;
 use crate::data::mds::dataset::{ReadOptions, Verify};
 use crate::data::ranks::Ranks;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
-use crate::gate::lagrangian::Constraint;
 use crate::mask::provenance::{Provenance, folder_name};
 use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
+use crate::model::train_pass::PassSettings;
 use crate::model::weights::Weights as WeightFiles;
+use crate::torch::dtype::DtypeChoice;
 use crate::train::error::TrainError;
-use crate::train::gate_init::{frozen, initial_gates};
 use crate::train::gate_loop::Plan;
-use crate::train::gate_step::{Gates, StepSettings, Trainer, Weights};
-use crate::train::gate_trainer::{GateRates, GateTrainer, LinearTerm};
+use crate::train::gate_step::{StepSettings, Trainer, Weights};
 use crate::train::optimizer::host_adamw::{AdamSettings, Rate};
 use crate::train::optimizer::muon::MuonSettings;
 use crate::train::reduction::Reduction;
 use crate::train::weight_trainer::{Rules, WeightSettings, WeightTrainer};
-use tch::{Device, Kind};
+use tch::Device;
 
 /// Everything a run needs before its directory is touched.
 pub(super) struct Prepared {
@@ -45,22 +47,32 @@ pub(super) struct Prepared {
 /// Loads model and data and assembles the trainer.
 pub(super) fn prepare(
     loaded: &Loaded<TrainConfig>,
-    device: Device,
-    backend: Box<dyn Backend>,
+    (device, dtype): (Device, DtypeChoice),
+    choice: Choice,
+    kernels: &KernelChoice,
 ) -> Result<Prepared, AnyFault> {
     let config = &loaded.config;
-    let kind = match config.model.dtype {
-        Dtype::F32 => Kind::Float,
-        Dtype::Bf16 => Kind::BFloat16,
-    };
-    let model = Llama::load(&config.model.path, kind, device)?;
+    let pass = pass_settings(&config.memory, &config.loss, device)?;
+    let model = Llama::load(&config.model.path, dtype.dtype.kind(), device)?;
+    check_head_dim(&*choice.backend, model.config().shape.head_dim)?;
     let model_id =
         WeightFiles::open(&config.model.path, model.config())?.base_sha256(model.config())?;
     check_tokenizers(config)?;
     let (loader, plan, row_len) = open_data(config, model.config().vocab_size)?;
     let provenance = provenance(loaded, &model, (&loader, row_len), &model_id);
-    let summary = summary(config, &model, (&loader, row_len), backend.name());
-    let trainer = trainer(config, model, backend)?;
+    let computed_by = format!(
+        "{dtype}, attention {} ({}), products {}, {}",
+        choice.backend.name(),
+        choice.reason,
+        products_name(device),
+        kernels.phrase()
+    );
+    let mut summary = summary(config, &model, (&loader, row_len), &computed_by);
+    let step = plan_of(config, model.config(), row_len);
+    if let Some(warning) = fit_check::warning(&step, device)? {
+        summary = format!("{summary}\n{warning}");
+    }
+    let trainer = trainer(config, model, choice.backend, (plan.rows_per_step, pass))?;
     Ok(Prepared {
         trainer,
         loader,
@@ -87,6 +99,15 @@ fn check_tokenizers(config: &TrainConfig) -> Result<(), AnyFault> {
         }
     }
     Ok(())
+}
+
+/// Tokens of a stored row of the run's data.
+pub(super) fn row_len(config: &TrainConfig) -> Result<usize, AnyFault> {
+    let settings = LoaderSettings {
+        read: read_options(config.data.verify),
+        ..LoaderSettings::default()
+    };
+    Ok(Loader::open(&config.data.train, &settings)?.stored_row_len()?)
 }
 
 /// The loader, the run's plan, and the length of a stored row.
@@ -131,13 +152,14 @@ fn trainer(
     config: &TrainConfig,
     model: Llama,
     backend: Box<dyn Backend>,
+    (rows_per_step, pass): (usize, PassSettings),
 ) -> Result<Trainer, AnyFault> {
     let optimizer = &config.optimizer;
     let adam = AdamSettings {
         betas: optimizer.betas,
         eps: optimizer.eps,
     };
-    let gates = gates(config, &model)?;
+    let method = method(config, model.config().shape, rows_per_step)?;
     let weights = optimizer.weights.map(|rates| Weights {
         trainer: WeightTrainer::new(
             &model,
@@ -165,50 +187,20 @@ fn trainer(
     };
     let settings = StepSettings {
         seed: config.seed,
-        pass: pass_settings(&config.memory, &config.loss),
+        pass,
         lr: optimizer.lr,
         adam,
-        clip_norm: optimizer.clip_norm,
+        clip_norm: optimizer.clip_norm.unwrap_or(f64::INFINITY),
     };
     let span = config.attention.span;
     Ok(Trainer {
         model,
         backend,
         span,
-        gates,
+        method,
         weights,
         reduction,
         settings,
-    })
-}
-
-fn gates(config: &TrainConfig, model: &Llama) -> Result<Gates, AnyFault> {
-    let bank = initial_gates(&config.gate_init, model.config().shape, config.seed)?;
-    let (Some(rates), Some(sparsity)) = (config.optimizer.gates, config.sparsity) else {
-        return Ok(Gates::Frozen(frozen(&bank)));
-    };
-    let linear_term = if sparsity.linear_term {
-        LinearTerm::On
-    } else {
-        LinearTerm::Off
-    };
-    Ok(Gates::Trained {
-        trainer: GateTrainer::new(bank, linear_term),
-        rates: GateRates {
-            gates: Rate {
-                lr: rates.lr,
-                weight_decay: rates.weight_decay,
-            },
-            lambdas: Rate {
-                lr: rates.lambda_lr,
-                weight_decay: rates.lambda_weight_decay,
-            },
-        },
-        constraint: match sparsity.constraint {
-            ConfigConstraint::Expected => Constraint::Expected,
-            ConfigConstraint::Sampled => Constraint::Sampled,
-        },
-        target: sparsity.schedule,
     })
 }
 
@@ -230,9 +222,13 @@ fn provenance(
         seq_len: row_len,
         num_steps: config.optimizer.steps,
         seed: config.seed,
-        target_sparsity: config
-            .sparsity
-            .map_or(0.0, |sparsity| sparsity.schedule.end),
+        method: config.method.method(),
+        target_sparsity: match &config.method {
+            MethodSettings::PruLong { sparsity, .. } => {
+                Some(sparsity.map_or(0.0, |sparsity| sparsity.schedule.end))
+            }
+            MethodSettings::DuoAttention(_) => None,
+        },
         data_id: loader.fingerprint(),
         config_sha256: super::run_setup::config_sha256(&loaded.resolved),
     }
@@ -242,21 +238,21 @@ fn summary(
     config: &TrainConfig,
     model: &Llama,
     (loader, row_len): (&Loader, usize),
-    backend: &str,
+    computed_by: &str,
 ) -> String {
     let shape = model.config().shape;
     let span = config.attention.span;
+    let by = match config.method {
+        MethodSettings::PruLong { .. } => "",
+        MethodSettings::DuoAttention(_) => " by DuoAttention",
+    };
     format!(
-        "model {}: {} layers x {} kv heads = {} gates, {} on {}, attention {backend}\n\
+        "model {}: {} layers x {} kv heads = {} gates{by}, on {} in {computed_by}\n\
          data: {} rows of {row_len} tokens an epoch; streaming heads see sink {} + window {} (block {})",
         folder_name(&config.model.path),
         shape.num_layers,
         shape.num_kv_heads,
         shape.num_gates(),
-        match config.model.dtype {
-            Dtype::F32 => "f32",
-            Dtype::Bf16 => "bf16",
-        },
         crate::torch::device::name(model.device()),
         loader.epoch_rows(),
         span.sink_len(),

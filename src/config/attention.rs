@@ -14,7 +14,9 @@ pub struct AttentionFile {
     pub window_len: usize,
     /// Granularity of the pattern: 1 is exact to the token, 128 the reference's kernel. No default: it changes the masks.
     pub block_len: usize,
-    /// Kernel that solves dense attention; `auto` picks the fastest for the device and logs its choice.
+    /// Kernel that solves dense attention. `auto`: `cpu-fused` on the CPU; on CUDA `cudnn` from compute capability 9.0 on,
+    /// else `flash`, both for bf16 and f16 only, else `reference`; the choice and its reason are logged. A kernel named here
+    /// that cannot run is an error.
     #[serde(default = "auto")]
     pub backend: String,
 }

@@ -1,6 +1,7 @@
 //! Range checks of single values, phrased once.
 
 use crate::config::error::{Bad, Problem};
+use std::fmt::Display;
 
 fn range(key: &str, value: &impl ToString, expected: &str) -> Bad {
     let (value, expected) = (value.to_string(), expected.to_owned());
@@ -94,4 +95,19 @@ pub(super) fn unused<T>(key: &str, value: Option<&T>, when: &str) -> Result<(), 
             &format!("has no effect {when}: leave it out"),
         )),
     }
+}
+
+/// Refuses a list that is empty, or names a value twice.
+pub(super) fn distinct<T: Display>(key: &str, values: &[T]) -> Result<(), Bad> {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    if values.is_empty() {
+        return Err(conflict(key, "is empty"));
+    }
+    for (at, value) in values.iter().enumerate() {
+        if values[..at].contains(value) {
+            let reason = format!("names `{value}` a second time");
+            return Err(conflict(&format!("{key}.{at}"), &reason));
+        }
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which device a run asks for.
+//! Which device a run asks for, and whose kernels it computes with there.
 
 /// `auto`, `cpu`, `cuda` or `cuda:INDEX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -10,6 +10,29 @@ pub enum DeviceRequest {
     Cpu,
     /// One CUDA device, counted from 0 among the visible ones.
     Cuda(usize),
+}
+
+/// Whose kernels do what is no attention and no matrix product.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelRequest {
+    /// Our own on a CUDA device that can run them, else libtorch's; the choice is logged.
+    #[default]
+    Auto,
+    /// libtorch's operators.
+    Aten,
+    /// Our own, compiled with NVRTC for the device; an error where they cannot run.
+    Nvrtc,
 }
 
 /// A device name that is none.

@@ -9,7 +9,6 @@ use crate::config::eval_text::TextSettings;
 use crate::config::load::ConfigFile;
 use crate::config::run::MachineSettings;
 use crate::span::StreamingRule;
-use std::fmt::Display;
 use std::path::PathBuf;
 
 /// An evaluation as written, defaults filled in; with every chunk length, task and method it is a matrix.
@@ -119,9 +118,9 @@ impl ConfigFile for EvalFile {
     }
 
     fn check(&self) -> Result<Self, Bad> {
-        distinct("seeds", &self.seeds)?;
+        check::distinct("seeds", &self.seeds)?;
         match &self.suite {
-            None => distinct("tasks", &self.tasks)?,
+            None => check::distinct("tasks", &self.tasks)?,
             Some(_) if self.tasks.is_empty() => {}
             Some(_) => {
                 return Err(check::conflict(
@@ -130,8 +129,8 @@ impl ConfigFile for EvalFile {
                 ));
             }
         }
-        distinct("lengths", &self.lengths)?;
-        distinct("chunk_lens", &self.chunk_lens)?;
+        check::distinct("lengths", &self.lengths)?;
+        check::distinct("chunk_lens", &self.chunk_lens)?;
         for (at, length) in self.lengths.iter().enumerate() {
             check::len(&format!("lengths.{at}"), *length)?;
         }
@@ -145,7 +144,7 @@ impl ConfigFile for EvalFile {
             .iter()
             .map(|model| model.path.display())
             .collect();
-        distinct("models", &paths)?;
+        check::distinct("models", &paths)?;
         for (at, method) in self.methods.iter().enumerate() {
             for (of, sparsity) in method.sparsity.iter().enumerate() {
                 check::share(&format!("methods.{at}.sparsity.{of}"), *sparsity)?;
@@ -197,21 +196,6 @@ fn or_none(values: &[String]) -> Vec<&str> {
         [] => vec![""],
         values => values.iter().map(String::as_str).collect(),
     }
-}
-
-/// Refuses a list that is empty, or names a value twice.
-fn distinct<T: Display>(key: &str, values: &[T]) -> Result<(), Bad> {
-    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-    if values.is_empty() {
-        return Err(check::conflict(key, "is empty"));
-    }
-    for (at, value) in values.iter().enumerate() {
-        if values[..at].contains(value) {
-            let reason = format!("names `{value}` a second time");
-            return Err(check::conflict(&format!("{key}.{at}"), &reason));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! Documents that pretraining generates, as named in a stage's `mix`.
+//! Generated documents, as named in a pretraining stage's `mix` and by `prulong pack --generate`.
 
 use crate::config::error::Bad;
 use crate::config::generator_kinds::{
     CodeRepeatsSettings, CopyTableSettings, JsonKvSettings, KeyValuesSettings, LabelMapSettings,
-    NaturalSettings, NeedlesSettings, RandomRepeatsSettings,
+    MultiplePasskeySettings, NaturalSettings, NeedlesSettings, RandomRepeatsSettings,
 };
+use std::str::FromStr;
 
 /// One kind of generated document and its share of a stage's rows, relative to the other shares.
 ///
@@ -26,6 +27,8 @@ pub enum GeneratorSettings {
     CopyTable(CopyTableSettings),
     /// Definitions hidden in natural text, asked for at its end.
     Needles(NeedlesSettings),
+    /// Long keys of common words hidden in one text, asked for in order at its end.
+    MultiplePasskey(MultiplePasskeySettings),
     /// Natural text as it is.
     Natural(NaturalSettings),
 }
@@ -41,6 +44,7 @@ impl GeneratorSettings {
             Self::LabelMap(settings) => settings.weight,
             Self::CopyTable(settings) => settings.weight,
             Self::Needles(settings) => settings.weight,
+            Self::MultiplePasskey(settings) => settings.weight,
             Self::Natural(settings) => settings.weight,
         }
     }
@@ -49,7 +53,7 @@ impl GeneratorSettings {
     pub fn needs_corpus(&self) -> bool {
         matches!(
             self,
-            Self::CodeRepeats(_) | Self::Needles(_) | Self::Natural(_)
+            Self::CodeRepeats(_) | Self::Needles(_) | Self::MultiplePasskey(_) | Self::Natural(_)
         )
     }
 
@@ -62,7 +66,71 @@ impl GeneratorSettings {
             Self::LabelMap(settings) => settings.check(at),
             Self::CopyTable(settings) => settings.check(at),
             Self::Needles(settings) => settings.check(at),
+            Self::MultiplePasskey(settings) => settings.check(at),
             Self::Natural(settings) => settings.check(at),
+        }
+    }
+}
+
+/// A kind in one word, its settings behind it: `KIND` or `KIND:KEY=VALUE,...`. Its share is 1 unless `weight` says otherwise.
+impl FromStr for GeneratorSettings {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, pairs) = text.split_once(':').unwrap_or((text, ""));
+        let mut table = toml::Table::new();
+        table.insert("weight".to_owned(), toml::Value::Float(1.0));
+        table.insert("kind".to_owned(), toml::Value::String(kind.to_owned()));
+        for pair in pairs.split(',').filter(|pair| !pair.is_empty()) {
+            let line: toml::Table = toml::from_str(pair)
+                .map_err(|_| format!("`{pair}` is no `KEY=VALUE` with a number"))?;
+            table.extend(line);
+        }
+        let settings: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| error.message().to_owned())?;
+        settings
+            .check("generate")
+            .map_err(|bad| format!("`{}` {}", bad.key, bad.problem))?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_names_a_kind_and_its_settings() {
+        let parse = |text: &str| text.parse::<GeneratorSettings>();
+        let passkeys = |num_passkeys, num_words, weight| {
+            GeneratorSettings::MultiplePasskey(MultiplePasskeySettings {
+                weight,
+                num_passkeys,
+                num_words,
+            })
+        };
+        assert_eq!(parse("multiple-passkey").unwrap(), passkeys(10, 32, 1.0));
+        let text = "multiple-passkey:num_passkeys=4,num_words=8,weight=0.5";
+        assert_eq!(parse(text).unwrap(), passkeys(4, 8, 0.5));
+        for (text, said) in [
+            ("passkeys", "unknown variant `passkeys`"),
+            ("multiple-passkey:num_keys=4", "unknown field `num_keys`"),
+            (
+                "multiple-passkey:num_words",
+                "`num_words` is no `KEY=VALUE`",
+            ),
+            (
+                "multiple-passkey:num_passkeys=21",
+                "`generate.num_passkeys` = 21 must be at most 20",
+            ),
+            (
+                "multiple-passkey:num_words=0",
+                "`generate.num_words` = 0 must be at least 1",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::config::error::Bad;
 const MAX_LABELS: (usize, &str) = (26, "the number of capital letters");
 /// Most rows of a table, and why: drawing different names ends only while there are names left.
 const MAX_ROWS: (usize, &str) = (10_000, "which leaves most names unused");
+/// Most passkeys of a document, and why.
+const MAX_PASSKEYS: (usize, &str) = (20, "the number of ordinals");
 /// Most hexadecimal digits of a key or value, and why.
 const MAX_DIGITS: (usize, &str) = (32, "the digits of a UUID");
 
@@ -140,6 +142,20 @@ pub struct NeedlesSettings {
     pub answer_weight: f64,
 }
 
+/// Long keys of common words hidden in one text, asked for in order at its end.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiplePasskeySettings {
+    /// Relative share.
+    pub weight: f64,
+    /// Passkeys of a document, at most 20. 10: DuoAttention's value; small models need fewer.
+    #[serde(default = "ten")]
+    pub num_passkeys: usize,
+    /// Words of a passkey. 32: DuoAttention's value; small models need fewer.
+    #[serde(default = "thirty_two")]
+    pub num_words: usize,
+}
+
 /// Natural text as it is.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +178,14 @@ fn four() -> usize {
 
 fn eight() -> usize {
     8
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn thirty_two() -> usize {
+    32
 }
 
 impl RandomRepeatsSettings {
@@ -236,6 +260,14 @@ impl NeedlesSettings {
         check::share(&key(at, "depth_max"), self.depth_max)?;
         let range = (self.num_needles_min, self.num_needles_max);
         ordered(at, "num_needles", range)
+    }
+}
+
+impl MultiplePasskeySettings {
+    pub(super) fn check(&self, at: &str) -> Result<(), Bad> {
+        positive(at, "weight", self.weight)?;
+        at_most(at, "num_passkeys", self.num_passkeys, MAX_PASSKEYS)?;
+        check::len(&key(at, "num_words"), self.num_words)
     }
 }
 

@@ -17,6 +17,9 @@ pub trait ConfigFile: serde::Serialize + serde::de::DeserializeOwned {
     /// Every path in it, under its dotted name.
     fn paths(&mut self) -> Vec<(String, &mut PathBuf)>;
 
+    /// Fills in the defaults that depend on other settings, so that the resolved text has them.
+    fn complete(&mut self) {}
+
     /// Checks all values.
     ///
     /// # Errors
@@ -64,6 +67,7 @@ pub fn load_as<F: ConfigFile, T>(
     let tree = source.tree()?;
     let blame = |bad| source.blame(&tree, bad);
     let mut file: F = de::read(&tree).map_err(blame)?;
+    file.complete();
     let base = folder_of(path)?;
     for (key, written) in file.paths() {
         paths::refuse_expansion(&key, written).map_err(blame)?;
@@ -91,7 +95,8 @@ pub fn load_text<F: ConfigFile>(
     };
     let tree = source.tree()?;
     let blame = |bad| source.blame(&tree, bad);
-    let file: F = de::read(&tree).map_err(blame)?;
+    let mut file: F = de::read(&tree).map_err(blame)?;
+    file.complete();
     let config = file.check().map_err(blame)?;
     print(&file, config)
 }
@@ -109,6 +114,7 @@ pub fn resolve<F: ConfigFile, T>(
         key,
         problem: Box::new(problem),
     };
+    file.complete();
     let here = working_folder(Path::new("."))?;
     for (_, written) in file.paths() {
         *written = paths::join(&here, written);

@@ -24,7 +24,8 @@ pub struct LossSettings {
     /// How it is averaged. Mean: the reference's value for mask training.
     #[serde(default = "mean")]
     pub reduction: Reduction,
-    /// Tokens whose logits exist at one time. 1024: 0.5 GB of f32 at Llama 3's vocabulary, far below one row's activations.
+    /// Tokens whose logits exist at one time; DuoAttention has no logits. 1024: 0.5 GB of f32 at Llama 3's vocabulary, far below
+    /// one row's activations.
     #[serde(default = "thousand")]
     pub chunk_len: usize,
 }
@@ -45,13 +46,37 @@ pub enum Saving {
     All,
 }
 
-/// Memory against recomputation.
+/// Where what is saved waits for the backward pass.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offload {
+    /// On the device.
+    #[default]
+    None,
+    /// In pinned host memory, but for the last layer's; CUDA devices only.
+    Host,
+}
+
+/// Memory against recomputation, and against copies.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemorySettings {
     /// What is saved. `x+attention`: attention is the one part that is dear to recompute at long context.
     #[serde(default = "inputs_and_attention")]
     pub saving: Saving,
+    /// Where it waits. `none`: copies take time from computing, and what is saved fits where the row is not too long.
+    #[serde(default)]
+    pub offload: Offload,
     /// Tokens that pass the MLP at one time. 4096: large enough to keep the matrix units busy.
     #[serde(default = "four_thousand")]
     pub mlp_chunk_len: usize,
@@ -88,6 +113,7 @@ impl Default for MemorySettings {
         let (saving, mlp_chunk_len) = (inputs_and_attention(), four_thousand());
         Self {
             saving,
+            offload: Offload::None,
             mlp_chunk_len,
         }
     }
@@ -96,6 +122,12 @@ impl Default for MemorySettings {
 impl LossSettings {
     pub(super) fn check(&self) -> Result<(), Bad> {
         check::len("loss.chunk_len", self.chunk_len)
+    }
+
+    /// Refuses what a loss without logits has no use for; the default says nothing.
+    pub(super) fn check_duo(&self, when: &str) -> Result<(), Bad> {
+        let changed = (self.chunk_len != thousand()).then_some(&self.chunk_len);
+        check::unused("loss.chunk_len", changed, when)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings of a run: a TOML file and `--set` overrides become one checked value that the rest of the program trusts.
 //!
-//! Start reading at [`load`]; [`train`], [`pretrain`] and [`eval`] are the kinds of file. Each section has its own file, where
+//! Start reading at [`load`]; [`train`], [`pretrain`], [`eval`] and [`study`] are the kinds of file. Each section has its own file, where
 //! a default stands beside its field with its reason. Values that define an experiment (seed, steps, rates, sparsities)
 //! have no default.
 //!
@@ -22,6 +22,7 @@ pub mod eval;
 pub mod eval_files;
 pub mod eval_text;
 pub mod pretrain;
+pub mod study;
 pub mod train;
 pub mod wording;
 
@@ -29,6 +30,8 @@ pub mod attention;
 pub mod corpus;
 pub mod data;
 pub mod device;
+pub mod dtype;
+pub mod duo;
 pub mod export;
 pub mod gates;
 pub mod generator;

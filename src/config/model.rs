@@ -1,18 +1,7 @@
 //! `[model]` of a training file: which weights, in which precision.
 
+use crate::config::dtype::DtypeRequest;
 use std::path::PathBuf;
-
-/// Storage type of weights and activations; gates, multipliers, optimizer state and reductions are always f32 or wider.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dtype {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16.
-    Bf16,
-}
 
 /// The base model.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -20,6 +9,8 @@ pub enum Dtype {
 pub struct ModelSettings {
     /// Hugging Face folder with `config.json`, safetensors weights and `tokenizer.json`.
     pub path: PathBuf,
-    /// Precision of weights and activations; no default, because it changes results and speed alike.
-    pub dtype: Dtype,
+    /// Dtype of weights and activations: `auto`, `f32`, `bf16` or `f64`. Auto: bf16 on a GPU, and on a CPU whose products of bf16 a
+    /// short probe finds clearly faster; else f32.
+    #[serde(default)]
+    pub dtype: DtypeRequest,
 }

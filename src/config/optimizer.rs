@@ -1,10 +1,11 @@
 //! `[optimizer]` of a training file: steps, tokens per step, AdamW and its groups.
 //!
-//! Defaults are the published run's values, weight decay on gates and multipliers included: it bounds both near 10, and a
-//! run without it trains another model.
+//! Defaults are the published runs' values, weight decay on PruLong's gates and multipliers included: it bounds both near 10, and
+//! a run without it trains another model. Where methods differ, the file is completed with the values of its own.
 
 use crate::config::check;
 use crate::config::error::{Bad, Problem};
+use crate::mask::gate_method::GateMethod;
 use crate::schedule::{LrSchedule, LrShape};
 
 /// `[optimizer]` as written.
@@ -19,30 +20,30 @@ pub struct OptimizerFile {
     pub warmup_ratio: f64,
     /// Floor of the rates as a share of their peak, in [0, 1].
     pub min_lr_ratio: f64,
-    /// The way down. Cosine: the reference's code.
-    #[serde(default)]
-    pub lr_shape: LrShape,
-    /// Adam's decay rates.
-    #[serde(default = "betas")]
-    pub betas: [f64; 2],
+    /// The way up and down; absent = the reference's code: `cosine`, with DuoAttention `trapezoid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr_shape: Option<LrShape>,
+    /// Adam's decay rates; absent = the reference's: 0.9 and 0.95, with DuoAttention 0.9 and 0.999.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
     /// Adam's guard against division by 0.
     #[serde(default = "eps")]
     pub eps: f64,
-    /// Largest norm of all gradients together.
-    #[serde(default = "one")]
-    pub clip_norm: f64,
-    /// Peak rate of log_alpha; only with trained gates.
+    /// Largest norm of all gradients together; absent = the reference's: 1, with DuoAttention none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Peak rate of the gates' parameters; only with trained gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate_lr: Option<f64>,
     /// Peak rate of lambda_1 and lambda_2; only with trained gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lambda_lr: Option<f64>,
-    /// Decoupled decay of log_alpha. 0.1: the reference's value.
-    #[serde(default = "tenth")]
-    pub gate_weight_decay: f64,
-    /// Decoupled decay of the multipliers. 0.1: the reference's value.
-    #[serde(default = "tenth")]
-    pub lambda_weight_decay: f64,
+    /// Decoupled decay of the gates' parameters; absent = the reference's: 0.1, with DuoAttention 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_weight_decay: Option<f64>,
+    /// Decoupled decay of the multipliers; absent = 0.1, the reference's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lambda_weight_decay: Option<f64>,
     /// Whether the model's weights train too. False: the method's main mode.
     #[serde(default)]
     pub train_weights: bool,
@@ -54,17 +55,24 @@ pub struct OptimizerFile {
     pub weight_decay: f64,
 }
 
-/// Rates of the gates and multipliers.
+/// Rates of the gates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GateRates {
-    /// Peak rate of log_alpha.
+    /// Peak rate of the gates' parameters.
     pub lr: f64,
-    /// Decoupled decay of log_alpha.
+    /// Their decoupled decay.
     pub weight_decay: f64,
-    /// Peak rate of the multipliers.
-    pub lambda_lr: f64,
-    /// Decoupled decay of the multipliers.
-    pub lambda_weight_decay: f64,
+    /// Of the multipliers; absent = the method has none.
+    pub lambdas: Option<LambdaRates>,
+}
+
+/// Rates of the multipliers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LambdaRates {
+    /// Peak rate.
+    pub lr: f64,
+    /// Decoupled decay.
+    pub weight_decay: f64,
 }
 
 /// Rates of the model's weights.
@@ -89,24 +97,16 @@ pub struct OptimizerSettings {
     pub betas: [f64; 2],
     /// Adam's guard against division by 0.
     pub eps: f64,
-    /// Largest norm of all gradients together.
-    pub clip_norm: f64,
+    /// Largest norm of all gradients together; absent = they are not clipped.
+    pub clip_norm: Option<f64>,
     /// Rates of gates and multipliers; absent = they are frozen.
     pub gates: Option<GateRates>,
     /// Rates of the weights; absent = they are frozen.
     pub weights: Option<WeightRates>,
 }
 
-fn betas() -> [f64; 2] {
-    [0.9, 0.95]
-}
-
 fn eps() -> f64 {
     1e-8
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 fn tenth() -> f64 {
@@ -114,26 +114,58 @@ fn tenth() -> f64 {
 }
 
 impl OptimizerFile {
-    pub(super) fn check(&self, train_gates: bool) -> Result<OptimizerSettings, Bad> {
+    /// Fills in what `method`'s published runs use.
+    pub(super) fn complete(&mut self, method: GateMethod) {
+        let (lr_shape, betas, gate_weight_decay) = match method {
+            GateMethod::PruLong => (LrShape::Cosine, [0.9, 0.95], tenth()),
+            GateMethod::DuoAttention => (LrShape::Trapezoid, [0.9, 0.999], 0.0),
+        };
+        self.lr_shape.get_or_insert(lr_shape);
+        self.betas.get_or_insert(betas);
+        self.gate_weight_decay.get_or_insert(gate_weight_decay);
+        if method == GateMethod::PruLong {
+            self.clip_norm.get_or_insert(1.0);
+            self.lambda_weight_decay.get_or_insert(tenth());
+        }
+    }
+
+    pub(super) fn check(
+        &self,
+        method: GateMethod,
+        train_gates: bool,
+    ) -> Result<OptimizerSettings, Bad> {
         check::count("optimizer.steps", self.steps)?;
         check::count("optimizer.tokens_per_step", self.tokens_per_step)?;
-        check::betas("optimizer.betas", self.betas)?;
+        let betas = check::needed("optimizer.betas", self.betas, "by AdamW")?;
+        check::betas("optimizer.betas", betas)?;
         check::positive("optimizer.eps", self.eps)?;
-        check::positive("optimizer.clip_norm", self.clip_norm)?;
-        if !train_gates && !self.train_weights {
-            let reason = "= false leaves nothing to train, because `gates.train` is false too";
-            return Err(check::conflict("optimizer.train_weights", reason));
+        if let Some(clip_norm) = self.clip_norm {
+            check::positive("optimizer.clip_norm", clip_norm)?;
         }
+        self.check_trained(method, train_gates)?;
         Ok(OptimizerSettings {
             steps: self.steps,
             tokens_per_step: self.tokens_per_step,
             lr: self.lr()?,
-            betas: self.betas,
+            betas,
             eps: self.eps,
             clip_norm: self.clip_norm,
-            gates: self.gate_rates(train_gates)?,
+            gates: self.gate_rates(method, train_gates)?,
             weights: self.weight_rates()?,
         })
+    }
+
+    /// Something must train, and only what the method can.
+    fn check_trained(&self, method: GateMethod, train_gates: bool) -> Result<(), Bad> {
+        if self.train_weights && method == GateMethod::DuoAttention {
+            let reason = "= true does not go with `method = \"duo-attention\"`: its teacher and its student share frozen weights";
+            return Err(check::conflict("optimizer.train_weights", reason));
+        }
+        if !train_gates && !self.train_weights {
+            let reason = "= false leaves nothing to train, because `gates.train` is false too";
+            return Err(check::conflict("optimizer.train_weights", reason));
+        }
+        Ok(())
     }
 
     fn lr(&self) -> Result<LrSchedule, Bad> {
@@ -143,14 +175,14 @@ impl OptimizerFile {
             num_steps: self.steps,
             warmup_ratio: self.warmup_ratio,
             min_ratio: self.min_lr_ratio,
-            shape: self.lr_shape,
+            shape: check::needed("optimizer.lr_shape", self.lr_shape, "by the schedule")?,
         };
         schedule
             .checked()
             .map_err(|why| Bad::new("optimizer.lr_shape", Problem::Schedule { why }))
     }
 
-    fn gate_rates(&self, trained: bool) -> Result<Option<GateRates>, Bad> {
+    fn gate_rates(&self, method: GateMethod, trained: bool) -> Result<Option<GateRates>, Bad> {
         if !trained {
             let when = "while `gates.train` is false";
             check::unused("optimizer.gate_lr", self.gate_lr.as_ref(), when)?;
@@ -159,19 +191,34 @@ impl OptimizerFile {
         }
         let when = "while `gates.train` is true";
         let lr = check::needed("optimizer.gate_lr", self.gate_lr, when)?;
-        let lambda_lr = check::needed("optimizer.lambda_lr", self.lambda_lr, when)?;
-        let (weight_decay, lambda_weight_decay) =
-            (self.gate_weight_decay, self.lambda_weight_decay);
         check::positive("optimizer.gate_lr", lr)?;
-        check::positive("optimizer.lambda_lr", lambda_lr)?;
-        check::not_negative("optimizer.gate_weight_decay", weight_decay)?;
-        check::not_negative("optimizer.lambda_weight_decay", lambda_weight_decay)?;
+        let key = "optimizer.gate_weight_decay";
+        let weight_decay = check::needed(key, self.gate_weight_decay, when)?;
+        check::not_negative(key, weight_decay)?;
+        let lambdas = match method {
+            GateMethod::PruLong => Some(self.lambda_rates(when)?),
+            GateMethod::DuoAttention => {
+                let when = "with `method = \"duo-attention\"`";
+                check::unused("optimizer.lambda_lr", self.lambda_lr.as_ref(), when)?;
+                let key = "optimizer.lambda_weight_decay";
+                check::unused(key, self.lambda_weight_decay.as_ref(), when)?;
+                None
+            }
+        };
         Ok(Some(GateRates {
             lr,
             weight_decay,
-            lambda_lr,
-            lambda_weight_decay,
+            lambdas,
         }))
+    }
+
+    fn lambda_rates(&self, when: &str) -> Result<LambdaRates, Bad> {
+        let lr = check::needed("optimizer.lambda_lr", self.lambda_lr, when)?;
+        check::positive("optimizer.lambda_lr", lr)?;
+        let key = "optimizer.lambda_weight_decay";
+        let weight_decay = check::needed(key, self.lambda_weight_decay, when)?;
+        check::not_negative(key, weight_decay)?;
+        Ok(LambdaRates { lr, weight_decay })
     }
 
     fn weight_rates(&self) -> Result<Option<WeightRates>, Bad> {

@@ -2,9 +2,9 @@
 
 use crate::config::check;
 use crate::config::corpus::CorpusSettings;
+use crate::config::dtype::DtypeRequest;
 use crate::config::error::{Bad, Problem};
 use crate::config::load::ConfigFile;
-use crate::config::model::Dtype;
 use crate::config::run::{CheckpointSettings, RunSettings};
 use crate::config::stage::{Stage, StageSettings};
 use crate::shape::AttentionShape;
@@ -63,8 +63,9 @@ pub struct NewModelSettings {
     /// Whether the output matrix is the embedding. False: tied, induction stayed with the tokens it was learnt on.
     #[serde(default)]
     pub tie_word_embeddings: bool,
-    /// Precision of weights and activations.
-    pub dtype: Dtype,
+    /// Dtype of weights and activations, as `model.dtype` of a training run.
+    #[serde(default)]
+    pub dtype: DtypeRequest,
 }
 
 /// Where weights start.

@@ -3,7 +3,8 @@
 //! **Invariant:** nothing of [`RunSettings`] and [`CheckpointSettings`] changes a result.
 
 use crate::config::check;
-use crate::config::device::DeviceRequest;
+use crate::config::device::{DeviceRequest, KernelRequest};
+use crate::config::dtype::DtypeRequest;
 use crate::config::error::Bad;
 
 /// Reporting and the machine.
@@ -16,9 +17,16 @@ pub struct RunSettings {
     /// Where to compute. Auto: the same file runs on a laptop and on a GPU; the choice is logged.
     #[serde(default = "auto")]
     pub device: DeviceRequest,
+    /// Whose kernels compute on a GPU: `auto`, `aten` or `nvrtc`. Auto: our own where they run; the choice is logged.
+    #[serde(default)]
+    pub kernels: KernelRequest,
     /// Threads of the CPU kernels; absent = `OMP_NUM_THREADS`, else one per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Library that multiplies f32 matrices on the CPU; absent = the one that a short probe finds faster. It is part of the
+    /// rounding, so the choice is logged and stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub products: Option<ProductsRequest>,
 }
 
 /// What an evaluation computes on; all of it is part of the rounding, so results store what was chosen.
@@ -28,26 +36,31 @@ pub struct MachineSettings {
     /// Where to compute. Auto: the same file runs on a laptop and on a GPU.
     #[serde(default = "auto")]
     pub device: DeviceRequest,
-    /// Dtype of weights, activations and caches; absent = f32 on the CPU, bf16 elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dtype: Option<ComputeDtype>,
+    /// Whose kernels compute on a GPU: `auto`, `aten` or `nvrtc`. Auto: our own where they run.
+    #[serde(default)]
+    pub kernels: KernelRequest,
+    /// Dtype of weights, activations and caches, as `model.dtype` of a training run.
+    #[serde(default)]
+    pub dtype: DtypeRequest,
     /// Threads of the CPU kernels; absent = `OMP_NUM_THREADS`, else one per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Library that multiplies f32 matrices on the CPU; absent = the one that a short probe finds faster. It is part of the
+    /// rounding, so the choice is logged and stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub products: Option<ProductsRequest>,
 }
 
-/// What weights, activations and caches may be stored as.
+/// A library that multiplies f32 matrices on the CPU.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum ComputeDtype {
-    /// 32-bit float.
-    F32,
-    /// Brain float.
-    Bf16,
-    /// 64-bit float.
-    F64,
+pub enum ProductsRequest {
+    /// Intel's, as libtorch does by itself.
+    Mkl,
+    /// oneDNN.
+    OneDnn,
 }
 
 /// Which states are kept on disk.
@@ -85,11 +98,12 @@ fn ten_minutes() -> u64 {
 
 impl Default for RunSettings {
     fn default() -> Self {
-        let (log_every, device, threads) = (one(), auto(), None);
         Self {
-            log_every,
-            device,
-            threads,
+            log_every: one(),
+            device: auto(),
+            kernels: KernelRequest::Auto,
+            threads: None,
+            products: None,
         }
     }
 }
@@ -98,8 +112,10 @@ impl Default for MachineSettings {
     fn default() -> Self {
         Self {
             device: auto(),
-            dtype: None,
+            kernels: KernelRequest::Auto,
+            dtype: DtypeRequest::Auto,
             threads: None,
+            products: None,
         }
     }
 }

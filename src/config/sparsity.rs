@@ -35,6 +35,10 @@ pub struct SparsityFile {
     /// Whether the constraint has its linear term lambda_1 (s - t). True: the method.
     #[serde(default = "yes")]
     pub linear_term: bool,
+    /// End the run once the mask, rounded at `end`, has stayed the same for this many steps after the ramp. Absent = run all
+    /// steps, as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_steps: Option<u64>,
 }
 
 /// `[sparsity]`, checked.
@@ -46,6 +50,8 @@ pub struct SparsitySettings {
     pub constraint: Constraint,
     /// Whether lambda_1 takes part.
     pub linear_term: bool,
+    /// Steps without a change of the rounded mask that end the run; absent = never.
+    pub settled_steps: Option<u64>,
 }
 
 fn expected() -> Constraint {
@@ -65,6 +71,7 @@ impl SparsityFile {
             shape,
             constraint,
             linear_term,
+            settled_steps,
         } = *self;
         check::share("sparsity.start", start)?;
         check::share("sparsity.end", end)?;
@@ -83,10 +90,21 @@ impl SparsityFile {
         }
         .checked()
         .map_err(|why| Bad::new("sparsity.shape", Problem::Schedule { why }))?;
+        if let Some(steps) = settled_steps {
+            let left = num_steps - schedule.num_warmup_steps().min(num_steps);
+            check::count("sparsity.settled_steps", steps)?;
+            check::at_most(
+                "sparsity.settled_steps",
+                steps,
+                left,
+                "the steps after the ramp",
+            )?;
+        }
         Ok(SparsitySettings {
             schedule,
             constraint,
             linear_term,
+            settled_steps,
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Loading as a user meets it: every case is a file, overrides, and what comes of them.
 
+use crate::config::duo::{DuoSettings, FullBranch};
 use crate::config::error::ConfigError;
 use crate::config::eval::EvalFile;
 use crate::config::gates::GateInit;
 use crate::config::load::{Loaded, load, values};
 use crate::config::pretrain::PretrainFile;
-use crate::config::train::{Mode, TrainConfig, TrainFile};
+use crate::config::study::StudyFile;
+use crate::config::train::{MethodSettings, Mode, TrainConfig, TrainFile};
 use crate::fault::Coded;
+use crate::schedule::LrShape;
 use std::path::{Path, PathBuf};
 
 const TRAIN: &str = r#"seed = 7
@@ -68,21 +71,101 @@ fn a_published_run_loads_with_its_defaults() {
     let config = train(TRAIN, &[]).unwrap().config;
     assert_eq!(config.mode(), Mode::MasksOnly);
     assert_eq!(config.attention.span.window_len(), 1024);
-    assert_eq!(
-        config.gate_init,
-        GateInit::Reset {
-            mean: 4.0,
-            std: 0.01
-        }
-    );
+    let MethodSettings::PruLong { init, sparsity, .. } = &config.method else {
+        panic!("another method: {:?}", config.method);
+    };
+    let published = GateInit::Reset {
+        mean: 4.0,
+        std: 0.01,
+    };
+    assert_eq!(*init, published);
     let gates = config.optimizer.gates.unwrap();
     assert_eq!(
-        (gates.lr, gates.weight_decay, gates.lambda_weight_decay),
+        (
+            gates.lr,
+            gates.weight_decay,
+            gates.lambdas.unwrap().weight_decay
+        ),
         (1.0, 0.1, 0.1)
     );
-    assert!((config.sparsity.unwrap().schedule.target(400) - 0.35).abs() < 1e-12);
+    let [first, second] = config.optimizer.betas;
+    assert_eq!((first, second), (0.9, 0.95));
+    assert_eq!(config.optimizer.clip_norm, Some(1.0));
+    assert!((sparsity.unwrap().schedule.target(400) - 0.35).abs() < 1e-12);
     assert_eq!(config.deployment.span.block_len(), 1);
     assert_eq!(config.checkpoint.keep_last, 3);
+}
+
+/// The baseline's published run.
+fn duo() -> String {
+    let text = format!("method = \"duo-attention\"\n{TRAIN}");
+    let from = text.find("[sparsity]").unwrap();
+    let to = text.find("[optimizer]").unwrap();
+    let text = text.replace(&text[from..to], "");
+    text.replace("gate_lr = 1\nlambda_lr = 1.0", "gate_lr = 0.02")
+}
+
+#[test]
+fn the_baseline_has_its_own_published_values_and_the_resolved_text_says_them() {
+    let loaded = train(&duo(), &[]).unwrap();
+    let MethodSettings::DuoAttention(settings) = loaded.config.method else {
+        panic!("another method: {:?}", loaded.config.method);
+    };
+    let published = DuoSettings {
+        init: 1.0,
+        penalty: 0.05,
+        full_branch: FullBranch::Teacher,
+    };
+    assert_eq!(settings, published);
+    assert_eq!(loaded.config.mode(), Mode::MasksOnly);
+    let optimizer = &loaded.config.optimizer;
+    let gates = optimizer.gates.unwrap();
+    assert_eq!((gates.lr, gates.weight_decay), (0.02, 0.0));
+    assert_eq!(gates.lambdas, None);
+    let [first, second] = optimizer.betas;
+    assert_eq!((first, second, optimizer.clip_norm), (0.9, 0.999, None));
+    assert_eq!(optimizer.lr.shape, LrShape::Trapezoid);
+    let values = values(&loaded.resolved).unwrap();
+    assert_eq!(values["method"], "duo-attention");
+    assert_eq!(values["optimizer"]["lr_shape"], "trapezoid");
+    assert_eq!(values["duo"]["penalty"], 0.05);
+    assert_eq!(train(&loaded.resolved, &[]).unwrap(), loaded);
+}
+
+#[test]
+fn settings_of_the_other_method_are_refused_by_name() {
+    let with = "with `method = \"duo-attention\"`: leave it out";
+    for (setting, key) in [
+        ("sparsity={start=0,end=0.5,warmup_ratio=0.5}", "sparsity"),
+        ("gates.init={kind=\"reset\"}", "gates.init"),
+        ("optimizer.lambda_lr=1", "optimizer.lambda_lr"),
+        (
+            "optimizer.lambda_weight_decay=0.1",
+            "optimizer.lambda_weight_decay",
+        ),
+        ("loss.chunk_len=64", "loss.chunk_len"),
+    ] {
+        let message = format!("--set '{setting}': `{key}` has no effect {with}");
+        refused(&duo(), &[setting], "config.exclusive", &message, None);
+    }
+    let message = "--set 'gates.train=false': `gates.train` = false trains nothing with `method = \"duo-attention\"`";
+    refused(
+        &duo(),
+        &["gates.train=false"],
+        "config.exclusive",
+        message,
+        None,
+    );
+    let setting = "optimizer.train_weights=true";
+    let message = format!(
+        "--set '{setting}': `optimizer.train_weights` = true does not go with `method = \"duo-attention\"`: its teacher and its \
+         student share frozen weights"
+    );
+    refused(&duo(), &[setting], "config.exclusive", &message, None);
+    let setting = "duo.penalty=0.1";
+    let message =
+        format!("--set '{setting}': `duo` has no effect with `method = \"prulong\"`: leave it out");
+    refused(TRAIN, &[setting], "config.exclusive", &message, None);
 }
 
 #[test]
@@ -220,7 +303,7 @@ fn wrong_types_and_words_say_what_belongs_there() {
         &[],
         "config.unknown_value",
         ":4:1: `model.dtype` = \"fp16\" is no choice here",
-        Some("known here: `f32`, `bf16`"),
+        Some("known here: `auto`, `f32`, `bf16`, `f64`"),
     );
     refused(
         TRAIN,
@@ -245,6 +328,10 @@ fn numbers_outside_their_range_are_refused() {
         ("sparsity.start=-0.1", "config.range"),
         ("gates.init.std=-1", "config.missing_key"),
         ("gates.init={kind=\"reset\", std=-1.0}", "config.range"),
+        (
+            "gates.init={kind=\"scores\", path=\"m\", spread=-1.0}",
+            "config.range",
+        ),
         ("attention.window_len=0", "config.span"),
         ("attention.sink_len=100", "config.block"),
         ("checkpoint.every=0", "config.range"),
@@ -312,7 +399,11 @@ fn weights_under_a_given_mask_need_neither_target_nor_gate_rates() {
     let loaded = train(&text, &[]).unwrap();
     assert_eq!(loaded.config.mode(), Mode::WeightsOnly);
     assert_eq!(train(&loaded.resolved, &[]).unwrap(), loaded);
-    let GateInit::Mask { path, .. } = loaded.config.gate_init else {
+    let MethodSettings::PruLong {
+        init: GateInit::Mask { path, .. },
+        ..
+    } = loaded.config.method
+    else {
         panic!("another source of gates");
     };
     assert!(path.is_absolute());
@@ -378,7 +469,9 @@ fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
 #[test]
 fn every_committed_configuration_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let entries = std::fs::read_dir(&folder).unwrap();
+    let entries = |folder: &Path| std::fs::read_dir(folder).unwrap();
+    let studies = folder.join("study");
+    let entries = entries(&folder).chain(entries(&studies));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| {
         path.extension()
@@ -396,6 +489,8 @@ fn every_committed_configuration_loads() {
             load::<PretrainFile>(&path, &[]).err()
         } else if name.starts_with("eval") {
             load::<EvalFile>(&path, &[]).err()
+        } else if path.starts_with(&studies) {
+            load::<StudyFile>(&path, &[]).err()
         } else {
             load::<TrainFile>(&path, &[]).err()
         };

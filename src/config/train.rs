@@ -3,21 +3,26 @@
 use crate::config::attention::{AttentionFile, AttentionSettings};
 use crate::config::check;
 use crate::config::data::DataSettings;
+use crate::config::duo::DuoSettings;
 use crate::config::error::Bad;
 use crate::config::export::{Deployment, ExportFile};
-use crate::config::gates::{GateInit, GateSettings};
+use crate::config::gates::{GateInit, GateNoise, GateSettings};
 use crate::config::load::ConfigFile;
 use crate::config::loss::{LossSettings, MemorySettings};
 use crate::config::model::ModelSettings;
 use crate::config::optimizer::{OptimizerFile, OptimizerSettings};
 use crate::config::run::{CheckpointSettings, RunSettings};
 use crate::config::sparsity::{SparsityFile, SparsitySettings};
+use crate::mask::gate_method::GateMethod;
 use std::path::PathBuf;
 
 /// A training file as written, defaults filled in.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainFile {
+    /// How gates are trained. PruLong: what this program is for; the other is the baseline it is compared with.
+    #[serde(default)]
+    pub method: GateMethod,
     /// Seed of gate noise and data order.
     pub seed: u64,
     /// The base model.
@@ -28,9 +33,12 @@ pub struct TrainFile {
     pub attention: AttentionFile,
     /// Whether gates train, and where they start.
     pub gates: GateSettings,
-    /// The target; only with trained gates.
+    /// PruLong's target; only with trained gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparsity: Option<SparsityFile>,
+    /// What is DuoAttention's own; absent = the reference's values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duo: Option<DuoSettings>,
     /// Steps, rates, AdamW.
     pub optimizer: OptimizerFile,
     /// How the loss is averaged.
@@ -47,6 +55,22 @@ pub struct TrainFile {
     /// The span of the exported mask; absent = the training span at block 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportFile>,
+}
+
+/// How a run trains gates, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MethodSettings {
+    /// HardConcrete gates under a constraint, or gates that stay as they are.
+    PruLong {
+        /// Where gates start.
+        init: GateInit,
+        /// How the noise of neighbouring micro-batches hangs together.
+        noise: GateNoise,
+        /// The target; absent = frozen gates.
+        sparsity: Option<SparsitySettings>,
+    },
+    /// Gates that distil full attention.
+    DuoAttention(DuoSettings),
 }
 
 /// What a run trains, derived from `gates.train` and `optimizer.train_weights`.
@@ -71,10 +95,8 @@ pub struct TrainConfig {
     pub data: DataSettings,
     /// What a streaming head sees.
     pub attention: AttentionSettings,
-    /// Where gates start.
-    pub gate_init: GateInit,
-    /// The target; absent = frozen gates.
-    pub sparsity: Option<SparsitySettings>,
+    /// How gates are trained.
+    pub method: MethodSettings,
     /// Steps, rates, AdamW.
     pub optimizer: OptimizerSettings,
     /// How the loss is averaged.
@@ -87,6 +109,16 @@ pub struct TrainConfig {
     pub checkpoint: CheckpointSettings,
     /// What the exported mask is meant for.
     pub deployment: Deployment,
+}
+
+impl MethodSettings {
+    /// Which method it is.
+    pub fn method(&self) -> GateMethod {
+        match self {
+            Self::PruLong { .. } => GateMethod::PruLong,
+            Self::DuoAttention(_) => GateMethod::DuoAttention,
+        }
+    }
 }
 
 impl TrainConfig {
@@ -112,21 +144,28 @@ impl ConfigFile for TrainFile {
         paths
     }
 
+    fn complete(&mut self) {
+        self.gates.complete(self.method);
+        self.optimizer.complete(self.method);
+        if self.method == GateMethod::DuoAttention {
+            self.duo.get_or_insert_default();
+        }
+    }
+
     fn check(&self) -> Result<TrainConfig, Bad> {
         self.data.check()?;
-        self.gates.check()?;
+        self.check_gates()?;
         self.loss.check()?;
         self.memory.check()?;
         self.run.check()?;
         self.checkpoint.check()?;
-        let optimizer = self.optimizer.check(self.gates.train)?;
+        let optimizer = self.optimizer.check(self.method, self.gates.train)?;
         Ok(TrainConfig {
             seed: self.seed,
             model: self.model.clone(),
             data: self.data.clone(),
             attention: self.attention.check()?,
-            gate_init: self.gates.init.clone(),
-            sparsity: self.check_sparsity()?,
+            method: self.method_settings()?,
             optimizer,
             loss: self.loss.clone(),
             memory: self.memory.clone(),
@@ -138,6 +177,38 @@ impl ConfigFile for TrainFile {
 }
 
 impl TrainFile {
+    /// Checks what each method refuses of the other one, before anything is made of it.
+    fn check_gates(&self) -> Result<(), Bad> {
+        match self.method {
+            GateMethod::PruLong => {
+                let when = "with `method = \"prulong\"`";
+                check::unused("duo", self.duo.as_ref(), when)?;
+                self.gates.check().map(|_| ())
+            }
+            GateMethod::DuoAttention => {
+                let when = "with `method = \"duo-attention\"`";
+                self.gates.check_duo()?;
+                check::unused("sparsity", self.sparsity.as_ref(), when)?;
+                self.loss.check_duo(when)
+            }
+        }
+    }
+
+    fn method_settings(&self) -> Result<MethodSettings, Bad> {
+        match self.method {
+            GateMethod::PruLong => Ok(MethodSettings::PruLong {
+                init: self.gates.check()?,
+                noise: self.gates.noise,
+                sparsity: self.check_sparsity()?,
+            }),
+            GateMethod::DuoAttention => {
+                let duo = check::needed("duo", self.duo, "by its method")?;
+                duo.check()?;
+                Ok(MethodSettings::DuoAttention(duo))
+            }
+        }
+    }
+
     fn check_sparsity(&self) -> Result<Option<SparsitySettings>, Bad> {
         if !self.gates.train {
             let when = "while `gates.train` is false";

@@ -8,6 +8,7 @@ use super::pack::report::PackReport;
 use super::pack::settings::PackSettings;
 use super::pack::spool::DocumentSource;
 use super::tokenizer::Tokenizer;
+use crate::config::generator::GeneratorSettings;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -65,6 +66,22 @@ pub struct DocumentRecord {
     pub rows: u64,
 }
 
+/// How documents were made that no file holds.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratedRecord {
+    /// Their kinds.
+    pub kinds: Vec<GeneratorSettings>,
+    /// Rows asked for.
+    pub num_rows: u64,
+    /// Tokens of the shortest.
+    pub min_len: u64,
+    /// Different lengths.
+    pub num_lens: u64,
+    /// Fingerprint of the text they are made from.
+    pub corpus: Option<String>,
+}
+
 /// Everything but the documents.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +100,9 @@ pub struct ManifestHead {
     pub sources: Vec<SourceRecord>,
     /// How documents were packed.
     pub settings: PackSettings,
+    /// How documents were made, if no source has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<GeneratedRecord>,
     /// What came out.
     pub report: PackReport,
 }

@@ -127,6 +127,10 @@ fn ours() -> String {
     Needs::Nothing.collection().to_owned()
 }
 
+fn aten() -> String {
+    "aten".to_owned()
+}
+
 /// What computed the numbers.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MachineIdentity {
@@ -138,6 +142,12 @@ pub struct MachineIdentity {
     pub device: String,
     /// Attention kernel.
     pub backend: String,
+    /// Library that multiplies matrices: part of the rounding. Empty in results of before there was a choice.
+    #[serde(default)]
+    pub products: String,
+    /// Whose other kernels: libtorch's, before there were others.
+    #[serde(default = "aten")]
+    pub kernels: String,
     /// Threads of one operator: part of the rounding.
     pub num_threads: usize,
 }
@@ -272,7 +282,8 @@ impl Provenance {
     }
 }
 
-fn shell_line(words: &[String]) -> String {
+/// Words of a command as a shell takes them.
+pub fn shell_line(words: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     let quoted = |word: &String| {
         if !word.is_empty() && word.chars().all(plain) {

@@ -238,6 +238,11 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// Retrieval heads of its masks.
+    pub(super) fn num_retrieval(&self) -> Option<usize> {
+        self.num_retrieval
+    }
+
     pub(super) fn kind(&self) -> MethodKind {
         self.kind
     }

@@ -1,7 +1,7 @@
 //! All gates of a model: their parameters, and one sample of them.
 
 use super::hard_concrete::{Sample, sample};
-use super::noise::{NoiseKey, uniform};
+use super::noise::{Coupling, NoiseKey, uniform};
 use crate::random;
 
 /// log_alpha of every gate, row-major `[layers, kv_heads]`, f64.
@@ -77,8 +77,9 @@ impl GateBank {
     }
 
     /// Every gate sampled for one micro-batch.
-    pub fn sample(&self, key: NoiseKey) -> GateSample {
-        let noise = (0..self.num_layers()).flat_map(|layer| uniform(key, layer, self.num_kv_heads));
+    pub fn sample(&self, key: NoiseKey, coupling: Coupling) -> GateSample {
+        let noise = (0..self.num_layers())
+            .flat_map(|layer| uniform(key, coupling, layer, self.num_kv_heads));
         let samples = noise
             .zip(&self.log_alpha)
             .map(|(u, a)| sample(u, *a))
@@ -148,7 +149,7 @@ mod tests {
             step: 0,
             micro_batch: 0,
         };
-        let sample = bank.sample(key);
+        let sample = bank.sample(key, Coupling::Independent);
         assert_eq!(sample.layer(0), [0.0, 1.0]);
         assert_eq!(sample.layer(1), [1.0, 0.0]);
     }

@@ -92,7 +92,7 @@ fn num(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::noise::NoiseKey;
+    use crate::gate::noise::{Coupling, NoiseKey};
 
     const KEY: NoiseKey = NoiseKey {
         seed: 5,
@@ -109,7 +109,13 @@ mod tests {
         let bank = GateBank::new(3, vec![0.2, -1.0, 1.5, 0.4, -0.3, 2.0]);
         for constraint in [Constraint::Expected, Constraint::Sampled] {
             let at = |bank: &GateBank, multipliers| {
-                penalty(bank, &bank.sample(KEY), constraint, multipliers, 0.4)
+                penalty(
+                    bank,
+                    &bank.sample(KEY, Coupling::Independent),
+                    constraint,
+                    multipliers,
+                    0.4,
+                )
             };
             let found = at(&bank, multipliers);
             for gate in 0..6 {
@@ -139,8 +145,22 @@ mod tests {
     fn the_two_sparsities_of_fresh_gates_differ_as_documented() {
         let bank = GateBank::new(1, vec![4.0; 2000]);
         let zero = Multipliers::default();
-        let expected = penalty(&bank, &bank.sample(KEY), Constraint::Expected, zero, 0.0).sparsity;
-        let sampled = penalty(&bank, &bank.sample(KEY), Constraint::Sampled, zero, 0.0).sparsity;
+        let expected = penalty(
+            &bank,
+            &bank.sample(KEY, Coupling::Independent),
+            Constraint::Expected,
+            zero,
+            0.0,
+        )
+        .sparsity;
+        let sampled = penalty(
+            &bank,
+            &bank.sample(KEY, Coupling::Independent),
+            Constraint::Sampled,
+            zero,
+            0.0,
+        )
+        .sparsity;
         assert!((expected - 0.003_69).abs() < 1e-5);
         assert!((sampled - 0.023_62).abs() < 0.01, "{sampled}");
     }

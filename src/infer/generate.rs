@@ -4,13 +4,13 @@ use super::cache::RowSpec;
 use super::counter::KvUsage;
 use super::decode::{Finish, Hear, Limits, decode_heard, read};
 use super::error::InferError;
-use super::memory;
 use super::model_cache::ModelCache;
 use super::policy::Policy;
 use super::prefill::prefill;
 use crate::attention::Backend;
 use crate::fault::AnyFault;
 use crate::model::llama::Llama;
+use crate::torch::memory;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -106,7 +106,8 @@ impl Engine<'_> {
             }
             .into());
         };
-        memory::guard(|| {
+        let exhausted = |detail| InferError::OutOfMemory { detail };
+        memory::guard(exhausted, || {
             let mut cache = self.open_cache(policy, prompt.len() - 1 + limits.max_new_tokens)?;
             let start = Instant::now();
             prefill(self.llama, &mut cache, head, self.chunk_len)?;

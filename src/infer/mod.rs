@@ -13,11 +13,11 @@ pub mod decode;
 pub mod error;
 pub mod generate;
 mod int;
-mod memory;
 pub mod model_cache;
 pub mod policy;
 pub mod prefill;
 pub mod score;
+pub mod task;
 mod text_stream;
 pub mod windows;
 

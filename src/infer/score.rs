@@ -4,13 +4,13 @@
 
 use super::cache::RowSpec;
 use super::error::InferError;
-use super::memory;
 use super::model_cache::ModelCache;
 use super::policy::full::Full;
 use super::windows::{Lead, Window, Windows};
 use crate::attention::Backend;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::model::llama::Llama;
+use crate::torch::memory;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -108,8 +108,9 @@ impl Scorer<'_> {
             let known = losses.len();
             let start = window.predicted.start;
             let read = read_by(&window, windows.lead, ids);
+            let exhausted = |detail| InferError::OutOfMemory { detail };
             let heard = |done| progress(known.max(start + done));
-            let found = memory::guard(|| self.window(&read, heard))?;
+            let found = memory::guard(exhausted, || self.window(&read, heard))?;
             losses.extend(found.into_iter().skip(window.num_repeated));
         }
         match losses.iter().position(|loss| !loss.is_finite()) {

@@ -10,12 +10,14 @@ use super::policy::head_mask::{HeadMaskPolicy, inverse};
 use crate::attention::cpu_flash::CpuFlash;
 use crate::attention::gated::GatedAttention;
 use crate::attention::testing::normal;
+use crate::cuda::testing::{emulated, using};
 use crate::mask::head_mask::{HeadKind, HeadMask};
 use crate::model::block::Saving;
 use crate::model::config::ModelConfig;
 use crate::model::llama::Llama;
 use crate::model::train_pass::{PassSettings, Row, TrainPass};
 use crate::span::{Span, StreamingRule};
+use crate::torch::offload::Offload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -28,6 +30,10 @@ const LAYERS: usize = 3;
 const KV_HEADS: usize = 4;
 
 fn model() -> Llama {
+    model_of(Kind::Double)
+}
+
+fn model_of(kind: Kind) -> Llama {
     tch::set_num_threads(1);
     let text = format!(
         r#"{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 23, "hidden_size": 16,
@@ -39,7 +45,7 @@ fn model() -> Llama {
     let mut tensors = BTreeMap::new();
     let mut add = |name: String, shape: &[i64]| {
         let weight = normal(tensors.len() as u64, shape) * 0.5;
-        tensors.insert(name, weight);
+        tensors.insert(name, weight.to_kind(kind));
     };
     for layer in 0..LAYERS {
         for (name, shape) in [
@@ -108,6 +114,7 @@ fn trained_nll(llama: &Llama, mask: &HeadMask, span: Span, ids: &[i64]) -> f64 {
         },
         settings: PassSettings {
             saving: Saving::Inputs,
+            offload: Offload::None,
             mlp_chunk_len: 64,
             loss_chunk_len: 64,
         },
@@ -163,6 +170,26 @@ fn sliding_masks_on_permuted_weights_equal_gates_of_zero_and_one() {
         llama.permute_kv_heads(&inverse(policy.order()));
     }
     assert_near(cached_nll(&llama, &Full, &ids, 75), full_nll, "put back");
+}
+
+/// The kernels' sources stand in for a GPU; a chunk of one token is a decoded one.
+#[test]
+fn caches_read_by_kernels_equal_caches_read_by_libtorchs_operators() {
+    let (mut llama, ids) = (model_of(Kind::Float), tokens(25));
+    let span = Span::new(3, 8, 1).unwrap();
+    let flags = (0..LAYERS * KV_HEADS).map(|head| head % 3 == 0);
+    let mask = HeadMask::new(LAYERS, KV_HEADS, flags.collect()).unwrap();
+    for rule in [StreamingRule::Sliding, StreamingRule::DuoChunk] {
+        let policy = HeadMaskPolicy::new(&mask, span, rule);
+        llama.permute_kv_heads(policy.order());
+        for chunk_len in [1, 9] {
+            let plain = cached_nll(&llama, &policy, &ids, chunk_len);
+            let found = using(emulated(), || cached_nll(&llama, &policy, &ids, chunk_len));
+            let error = (found - plain).abs() / plain;
+            assert!(error <= 1e-5, "{rule:?} {chunk_len}: {error:e}");
+        }
+        llama.permute_kv_heads(&inverse(policy.order()));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Why a mask file was refused, and what is odd about one that was not.
 
 use crate::fault::{Coded, Kind};
+use crate::mask::foreign::problem::ForeignProblem;
 use crate::mask::sidecar::container::ContainerProblem;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,14 @@ pub enum MaskProblem {
     /// The bytes are not a safetensors file.
     #[error(transparent)]
     Container(#[from] ContainerProblem),
+    /// Something that only files of other programs get wrong.
+    #[error(transparent)]
+    Foreign(#[from] ForeignProblem),
     /// Some other safetensors file, e.g. a checkpoint.
-    #[error("not a kv-head mask: `prulong.kind` is {}", shown(.found.as_ref()))]
+    #[error("not a `{expected}` file: `prulong.kind` is {}", shown(.found.as_ref()))]
     Kind {
+        /// What was looked for.
+        expected: &'static str,
         /// The key's value.
         found: Option<String>,
     },
@@ -44,8 +50,12 @@ pub enum MaskProblem {
         found: Option<String>,
     },
     /// Nothing says which value means retrieval.
-    #[error("`prulong.mask_values` is {}, not `1=retrieval,0=streaming`", shown(.found.as_ref()))]
+    #[error("`{key}` is {}, not `{expected}`", shown(.found.as_ref()))]
     PolarityUnstated {
+        /// The key.
+        key: &'static str,
+        /// The only value known.
+        expected: &'static str,
         /// The key's value.
         found: Option<String>,
     },
@@ -63,7 +73,7 @@ pub enum MaskProblem {
     #[error("tensor `{tensor}` is {found}, not {expected}")]
     Dtype {
         /// The tensor.
-        tensor: &'static str,
+        tensor: String,
         /// The type it must have.
         expected: &'static str,
         /// The type it has.
@@ -107,7 +117,7 @@ pub enum MaskProblem {
     #[error("tensor `{tensor}` is not finite at layer {layer}, kv head {kv_head}")]
     NonFinite {
         /// The tensor.
-        tensor: &'static str,
+        tensor: String,
         /// Decoder block.
         layer: usize,
         /// Kv head within it.
@@ -139,7 +149,10 @@ pub enum MaskProblem {
     #[error("{0}")]
     Strict(MaskWarning),
     /// Rows of different lengths.
-    #[error("line {line} has {found} columns, the lines before have {expected}")]
+    #[error(
+        "line {line}, column {}: the line has {found} columns, the lines before have {expected}",
+        .found.min(.expected) + 1
+    )]
     Ragged {
         /// Line, counted from 1.
         line: usize,
@@ -149,22 +162,28 @@ pub enum MaskProblem {
         expected: usize,
     },
     /// Not tabs.
-    #[error("line {line} is separated by `{separator}`, not by tabs")]
+    #[error("line {line}, column {column}: numbers are separated by `{separator}`, not by tabs")]
     Separator {
         /// Line, counted from 1.
         line: usize,
+        /// Column, counted from 1.
+        column: usize,
         /// The separator found.
         separator: char,
     },
     /// Column names.
-    #[error("line 1 holds names (`{found}`), not numbers")]
+    #[error("line 1, column {column}: a name (`{found}`), not a number")]
     HeaderRow {
-        /// The first field.
+        /// Column, counted from 1.
+        column: usize,
+        /// The field.
         found: String,
     },
     /// Graded scores where a decision is needed.
-    #[error("holds scores such as {example}, not a 0/1 mask")]
+    #[error("{place} holds the score {example}: these are scores, not a 0/1 mask")]
     NotBinary {
+        /// Where.
+        place: String,
         /// A value that is neither.
         example: f64,
     },
@@ -212,6 +231,51 @@ pub enum MaskWarning {
         /// As used.
         used: String,
     },
+    /// Scores alike on both sides of the cut.
+    #[error(
+        "{num_tied} heads share the score at the cut, {score}: {num_kept} of them are kept, in the order of layers and heads"
+    )]
+    TiesAtCut {
+        /// The score.
+        score: f64,
+        /// Heads that have it.
+        num_tied: usize,
+        /// Heads that have it and are retrieval heads.
+        num_kept: usize,
+    },
+    /// So many gates are alike at the cut once they are clipped, and so many of them are retrieval heads.
+    #[error(
+        "{0} gates are alike at the cut once clipped: {1} of them are kept, by what the last update left"
+    )]
+    ClippedAtCut(usize, usize),
+    /// A file's name and its content disagree.
+    #[error(
+        "the name says sparsity {named}, hence {expected} retrieval heads; the file has {found}"
+    )]
+    NameSparsity {
+        /// As in the name.
+        named: f64,
+        /// Retrieval heads that `PruLong` keeps at it.
+        expected: usize,
+        /// Retrieval heads there are.
+        found: usize,
+    },
+    /// Layers that the file does not mention.
+    #[error("layers {} are not in the file: all their heads are retrieval heads", list(.layers))]
+    MissingLayers {
+        /// Counted from 0.
+        layers: Vec<usize>,
+    },
+    /// A configuration with two pairs of sizes.
+    #[error("{field} {deploy} is ignored, as its program does: {used} is taken")]
+    DeploySize {
+        /// The key.
+        field: &'static str,
+        /// Its value.
+        deploy: usize,
+        /// The value of the key without `deploy_`.
+        used: usize,
+    },
     /// One row or column: NumPy-based loaders squeeze it.
     #[error(
         "a {num_layers} x {num_kv_heads} table loses a dimension in NumPy-based loaders; reshape it there"
@@ -227,6 +291,12 @@ pub enum MaskWarning {
 /// A key's value in an error text.
 fn shown(found: Option<&String>) -> String {
     found.map_or_else(|| "missing".to_owned(), |value| format!("`{value}`"))
+}
+
+/// Numbers in an error text.
+fn list(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
 }
 
 impl MaskError {
@@ -263,6 +333,7 @@ impl Coded for MaskError {
     }
     fn hint(&self) -> Option<String> {
         let hint = match &self.problem {
+            MaskProblem::Foreign(problem) => return Some(problem.hint()),
             MaskProblem::Container(ContainerProblem::LfsPointer) => "run `git lfs pull`",
             MaskProblem::Container(ContainerProblem::Truncated { .. }) => "fetch the file again",
             MaskProblem::Container(ContainerProblem::LooksLikeHtml) => {
@@ -270,7 +341,9 @@ impl Coded for MaskError {
             }
             MaskProblem::Version { .. } => "use a newer prulong",
             MaskProblem::BaseArch { .. } => "use the mask with the model it was trained on",
-            MaskProblem::NotBinary { .. } => "choose a sparsity or a number of retrieval heads",
+            MaskProblem::NotBinary { .. } => "choose `--sparsity` or `--num-retrieval`",
+            MaskProblem::Separator { .. } => "separate the numbers by tabs",
+            MaskProblem::HeaderRow { .. } => "remove the line with the names",
             _ => return None,
         };
         Some(hint.to_owned())
@@ -278,9 +351,11 @@ impl Coded for MaskError {
 }
 
 impl MaskProblem {
-    fn code(&self) -> &'static str {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Container(problem) => problem.code(),
+            Self::Foreign(problem) => problem.code(),
             Self::Kind { .. } => "mask.kind",
             Self::Version { .. } => "mask.version",
             Self::HeadAxis { .. } => "mask.head_axis",
@@ -313,6 +388,11 @@ impl MaskWarning {
             Self::BaseConfig { .. } => "mask.base_config",
             Self::BaseWeights { .. } => "mask.base_weights",
             Self::SpanMismatch { .. } => "mask.span_mismatch",
+            Self::TiesAtCut { .. } => "mask.ties_at_cut",
+            Self::ClippedAtCut(..) => "mask.clipped_at_cut",
+            Self::NameSparsity { .. } => "mask.name_sparsity",
+            Self::MissingLayers { .. } => "mask.missing_layers",
+            Self::DeploySize { .. } => "mask.deploy_size",
             Self::TsvSqueezed { .. } => "mask.tsv_squeezed",
         }
     }

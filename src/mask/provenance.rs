@@ -4,6 +4,7 @@
 
 use crate::fault::{Coded, Kind};
 use crate::mask::arch::ArchFacts;
+use crate::mask::gate_method::GateMethod;
 use crate::span::Span;
 use serde::{Deserialize, Deserializer};
 use std::path::Path;
@@ -39,8 +40,12 @@ pub struct Provenance {
     pub num_steps: u64,
     /// Seed of the run.
     pub seed: u64,
-    /// Sparsity the run ends at; the default target of an export.
-    pub target_sparsity: f64,
+    /// How the gates were trained; runs that do not say so are PruLong's.
+    #[serde(default)]
+    pub method: GateMethod,
+    /// Sparsity the run ends at, the default target of an export; absent if its method has no target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_sparsity: Option<f64>,
     /// Fingerprint of the packed data.
     pub data_id: String,
     /// SHA-256 of the resolved configuration, paths left out.
@@ -104,12 +109,10 @@ impl Provenance {
             serde_json::from_slice(bytes).map_err(|source| ProvenanceError::Json { source })?;
         let shape = provenance.arch.shape().checked();
         shape.map_err(|source| ProvenanceError::Shape { source })?;
-        if !(0.0..=1.0).contains(&provenance.target_sparsity) {
-            return Err(ProvenanceError::Target {
-                value: provenance.target_sparsity,
-            });
+        match provenance.target_sparsity {
+            Some(value) if !(0.0..=1.0).contains(&value) => Err(ProvenanceError::Target { value }),
+            _ => Ok(provenance),
         }
-        Ok(provenance)
     }
 
     /// Indented JSON with a final line feed.
@@ -160,7 +163,8 @@ pub(crate) mod tests {
             seq_len: 131_072,
             num_steps: 1000,
             seed: 42,
-            target_sparsity: 0.7,
+            method: GateMethod::PruLong,
+            target_sparsity: Some(0.7),
             data_id: "9f2c".to_owned(),
             config_sha256: "51ab".to_owned(),
         }

@@ -17,6 +17,12 @@ pub struct Ranks {
 impl Ranks {
     /// Orders by `score` descending, ties by (layer, kv head); `None` if a score is not finite or their number does not fit.
     pub fn by_score(num_layers: usize, num_kv_heads: usize, scores: &[f32]) -> Option<Self> {
+        let scores: Vec<f64> = scores.iter().copied().map(f64::from).collect();
+        Self::by_wide_score(num_layers, num_kv_heads, &scores)
+    }
+
+    /// As [`Ranks::by_score`], for scores that would lose their order in F32.
+    pub fn by_wide_score(num_layers: usize, num_kv_heads: usize, scores: &[f64]) -> Option<Self> {
         if !scores.iter().all(|score| score.is_finite()) {
             return None;
         }
@@ -28,6 +34,25 @@ impl Ranks {
                 .then(a.cmp(&b))
         });
         Self::from_order(num_layers, num_kv_heads, &order)
+    }
+
+    /// The order that a decision implies: retrieval heads first, each kind by (layer, kv head).
+    pub fn of_mask(mask: &HeadMask) -> Self {
+        let mut rank_of = vec![0; mask.flags().len()];
+        let mut next = 0;
+        for kind in [true, false] {
+            for (rank, flag) in rank_of.iter_mut().zip(mask.flags()) {
+                if *flag == kind {
+                    *rank = next;
+                    next += 1;
+                }
+            }
+        }
+        Self {
+            num_layers: mask.num_layers(),
+            num_kv_heads: mask.num_kv_heads(),
+            rank_of,
+        }
     }
 
     /// From the flat indices of all heads, most retrieval-like first; `None` unless each occurs once.
@@ -61,6 +86,14 @@ impl Ranks {
         &self.rank_of
     }
 
+    /// The order as scores, row-major: `1 - rank / (n - 1)`, so the first head has 1, the last 0, and no two the same.
+    /// A single head has 1.
+    pub fn graded(&self) -> Vec<f64> {
+        let last = real(self.rank_of.len().saturating_sub(1).max(1));
+        let ranks = self.rank_of.iter();
+        ranks.map(|rank| 1.0 - real(*rank) / last).collect()
+    }
+
     /// Decoder blocks covered.
     pub fn num_layers(&self) -> usize {
         self.num_layers
@@ -81,6 +114,11 @@ impl Ranks {
         HeadMask::new(self.num_layers, self.num_kv_heads, flags)
             .unwrap_or_else(|| unreachable!("ranks cover every head"))
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
+fn real(count: usize) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -106,6 +144,28 @@ mod tests {
             let nested = mask.flags().iter().zip(larger.flags());
             assert!(nested.into_iter().all(|(small, large)| !small || *large));
         }
+    }
+
+    #[test]
+    fn a_decision_orders_its_retrieval_heads_first() {
+        let mask = HeadMask::new(2, 2, vec![false, true, false, true]).unwrap();
+        let ranks = Ranks::of_mask(&mask);
+        assert_eq!(ranks.ranks(), [2, 0, 3, 1]);
+        assert_eq!(ranks.cut(2), mask);
+    }
+
+    #[test]
+    fn scores_that_differ_beyond_single_precision_keep_their_order() {
+        let scores = [0.5, 0.5 + 1e-12, 0.5 - 1e-12];
+        let ranks = Ranks::by_wide_score(1, 3, &scores).unwrap();
+        assert_eq!(ranks.ranks(), [1, 0, 2]);
+    }
+
+    #[test]
+    fn graded_ranks_fall_from_one_to_zero() {
+        let ranks = Ranks::from_ranks(1, 5, &[4, 0, 1, 3, 2]).unwrap();
+        assert_eq!(ranks.graded(), [0.0, 1.0, 0.75, 0.25, 0.5]);
+        assert_eq!(Ranks::from_ranks(1, 1, &[0]).unwrap().graded(), [1.0]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 /// Next-token loss, nats per token.
 pub const LOSS_LM: &str = "loss/lm";
-/// Sparsity constraint's part of the loss.
+/// Mean squared difference of the student's final hidden states from the teacher's.
+pub const LOSS_DISTILL: &str = "loss/distill";
+/// The part of the loss that is about gates alone: the sparsity constraint, or the penalty of open gates.
 pub const LOSS_REG: &str = "loss/reg";
 /// What is minimised.
 pub const LOSS_TOTAL: &str = "loss/total";
@@ -22,6 +24,8 @@ pub const HEADS_RETRIEVAL: &str = "heads/retrieval";
 pub const HEADS_STREAMING: &str = "heads/streaming";
 /// Heads whose gate is neither.
 pub const HEADS_UNDECIDED: &str = "heads/undecided";
+/// Mean of gates without noise.
+pub const GATES_MEAN: &str = "gates/mean";
 /// Loss with the rounded mask minus loss with the gates.
 pub const GAP_SOFT_HARD: &str = "gap/soft_hard";
 /// Norm of the gradient of the gates.
@@ -50,6 +54,8 @@ pub const DROPPED_EVENTS: &str = "dropped_events";
 pub const HIST_Z: &str = "gates/z";
 /// Histogram of `log_alpha`.
 pub const HIST_LOG_ALPHA: &str = "gates/log_alpha";
+/// Histogram of gates without noise, before they are clamped.
+pub const HIST_GATES: &str = "gates/raw";
 /// Picture of the gates, layers x kv heads.
 pub const IMAGE_MASK: &str = "mask/heatmap";
 

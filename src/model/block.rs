@@ -6,20 +6,26 @@
 //! y  = x1 + mlp(norm(x1))
 //! ```
 //!
-//! The forward pass keeps `x` and, by policy, the attention outputs with their lse, or everything; the backward pass
+//! The forward pass keeps `x` and, by policy, the branches of attention with their lse, or everything; the backward pass
 //! recomputes the rest.
 //!
 //! **Invariant:** gates arrive as numbers; where they come from is not known here.
 
 use super::mlp::{self, Activations, MlpSettings};
 use super::rotation::Rotation;
+use super::watch::Watch;
 use super::{linear, norm};
 use crate::attention::Qkv;
 use crate::attention::gated::{GatedAttention, Wanted};
-use crate::attention::packed::{Documents, PackedBranches};
+use crate::attention::head_mix::{HeadMix, MixBranches, MixedRow};
+use crate::attention::packed::Documents;
+use crate::profile::recorder;
+use crate::profile::span::Part;
 use crate::shape::AttentionShape;
 use crate::torch::dims::dims;
 use tch::Tensor;
+
+pub mod pair;
 
 /// One value per weight of a layer, in checkpoint order.
 #[derive(Debug)]
@@ -54,9 +60,9 @@ pub type LayerGrads = PerLayer<Tensor>;
 pub enum Saving {
     /// The layer's input alone; attention is computed again.
     Inputs,
-    /// The layer's input, attention outputs and lse.
+    /// The layer's input, the outputs of both branches of attention and their lse; only their mix is computed again.
     InputsAndAttention,
-    /// Also the feed-forward's gate and up: only norms and activation functions are computed again.
+    /// Also the feed-forward's gate and up: only the mix, norms and activation functions are computed again.
     All,
 }
 
@@ -75,14 +81,36 @@ pub struct BlockContext<'a> {
     pub attention: GatedAttention<'a>,
     /// Policy.
     pub saving: Saving,
+    /// Whether attention's gradients are looked at.
+    pub watch: Watch,
+}
+
+impl BlockContext<'_> {
+    fn mixed_row(&self) -> MixedRow<'_> {
+        MixedRow {
+            documents: self.documents,
+            attention: self.attention,
+        }
+    }
 }
 
 /// A layer's memory of its forward pass.
 #[derive(Debug)]
 pub struct SavedBlock {
     x: Tensor,
-    attention: Option<(Tensor, PackedBranches)>,
+    attention: Option<MixBranches>,
     rest: Option<Rest>,
+}
+
+impl SavedBlock {
+    /// The same with every tensor replaced by what `place` makes of it.
+    pub(super) fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            x: place(&self.x),
+            attention: self.attention.map(|branches| branches.map(place)),
+            rest: self.rest.map(|rest| rest.map(place)),
+        }
+    }
 }
 
 /// What only [`Saving::All`] keeps.
@@ -93,9 +121,21 @@ struct Rest {
     mlp: Vec<Activations>,
 }
 
+impl Rest {
+    fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        let Projected { h, q, k, v } = self.projected;
+        let [h, q, k, v] = [h, q, k, v].map(|x| place(&x));
+        Self {
+            projected: Projected { h, q, k, v },
+            x1: place(&self.x1),
+            mlp: self.mlp.into_iter().map(|kept| kept.map(place)).collect(),
+        }
+    }
+}
+
 /// Rotated queries and keys, values, and the normalised input they came from.
 #[derive(Debug)]
-struct Projected {
+pub(super) struct Projected {
     h: Tensor,
     q: Tensor,
     k: Tensor,
@@ -103,18 +143,20 @@ struct Projected {
 }
 
 impl Projected {
-    fn new(weights: &LayerWeights, context: &BlockContext, x: &Tensor) -> Self {
-        let h = norm::forward(x, &weights.attn_norm, context.mlp.eps);
-        let (q, k, v) = project(weights, &context.shape, &h);
-        Self {
-            q: context.rotation.apply(&q),
-            k: context.rotation.apply(&k),
-            v,
-            h,
-        }
+    pub(super) fn new(weights: &LayerWeights, context: &BlockContext, x: &Tensor) -> Self {
+        let h = recorder::forward(Part::Norm, &[x], || {
+            norm::forward(x, &weights.attn_norm, context.mlp.eps)
+        });
+        let (q, k, v) =
+            recorder::forward(Part::Qkv, &[&h], || project(weights, &context.shape, &h));
+        let (q, k) = recorder::forward(Part::Rope, &[&q, &k], || {
+            (context.rotation.apply(&q), context.rotation.apply(&k))
+        });
+        Self { h, q, k, v }
     }
 
-    fn qkv(&self) -> Qkv<'_> {
+    /// `[T, H | K, D]`.
+    pub(super) fn qkv(&self) -> Qkv<'_> {
         Qkv {
             q: &self.q,
             k: &self.k,
@@ -139,38 +181,70 @@ pub(super) fn project(
 }
 
 /// Attention's output `[T, H * D]`, and what its backward pass needs.
-fn attend(context: &BlockContext, projected: &Projected, z: &[f64]) -> (Tensor, PackedBranches) {
-    let (attended, branches) = context
-        .documents
-        .forward(&context.attention, projected.qkv(), z);
+fn attend(context: &BlockContext, projected: &Projected, mix: HeadMix) -> (Tensor, MixBranches) {
+    let (attended, branches) = context.mixed_row().forward(projected.qkv(), mix);
     (attended.flatten(1, 2), branches)
+}
+
+/// `x + attended W_o^T`.
+fn output(weights: &LayerWeights, x: &Tensor, attended: &Tensor) -> Tensor {
+    recorder::forward(Part::Output, &[attended], || {
+        x + linear::forward(attended, &weights.o)
+    })
 }
 
 /// The layer's output, and what its backward pass needs.
 ///
 /// # Shapes
-/// `x` `[T, C]` -> `[T, C]`; `z`: one gate per kv head.
+/// `x` `[T, C]` -> `[T, C]`; `mix`: one gate per kv head.
 pub fn forward(
     weights: &LayerWeights,
     context: &BlockContext,
     x: &Tensor,
-    z: &[f64],
+    mix: HeadMix,
 ) -> (Tensor, SavedBlock) {
     let projected = Projected::new(weights, context, x);
-    let (attended, branches) = attend(context, &projected, z);
-    let x1 = x + linear::forward(&attended, &weights.o);
+    forward_from(weights, context, (x, projected), mix)
+}
+
+/// [`forward`] from what `x` was projected to.
+fn forward_from(
+    weights: &LayerWeights,
+    context: &BlockContext,
+    (x, projected): (&Tensor, Projected),
+    mix: HeadMix,
+) -> (Tensor, SavedBlock) {
+    let (attended, branches) = attend(context, &projected, mix);
     let (y, rest) = if context.saving == Saving::All {
-        let (y, mlp) = mlp::forward_keeping(weights, context.mlp, &x1);
+        let x1 = output(weights, x, &attended);
+        let (y, mlp) = recorder::forward(Part::Mlp, &[&x1], || {
+            mlp::forward_keeping(weights, context.mlp, &x1)
+        });
         (y, Some(Rest { projected, x1, mlp }))
     } else {
-        (mlp::forward(weights, context.mlp, &x1), None)
+        (forgetting(weights, context, x, &attended), None)
     };
     let saved = SavedBlock {
         x: x.shallow_clone(),
-        attention: (context.saving != Saving::Inputs).then_some((attended, branches)),
+        attention: (context.saving != Saving::Inputs).then_some(branches),
         rest,
     };
     (y, saved)
+}
+
+/// What follows attention, nothing of it kept.
+fn forgetting(
+    weights: &LayerWeights,
+    context: &BlockContext,
+    x: &Tensor,
+    attended: &Tensor,
+) -> Tensor {
+    let update = recorder::forward(Part::Output, &[attended], || {
+        linear::forward(attended, &weights.o)
+    });
+    recorder::forward(Part::Mlp, &[x], || {
+        mlp::forward(weights, context.mlp, x, &update)
+    })
 }
 
 /// Gradients of one layer.
@@ -180,6 +254,8 @@ pub struct BlockGrads {
     pub dx: Option<Tensor>,
     /// dL/dz per kv head.
     pub dz: Vec<f64>,
+    /// Name and shape of a gradient of attention that is not finite, if the context asks to look.
+    pub bad: Option<(&'static str, Vec<i64>)>,
 }
 
 /// Gradients for `dy` `[T, C]`; weight gradients are added to `grads`, if weights train.
@@ -189,80 +265,90 @@ pub struct BlockGrads {
 pub fn backward(
     weights: &LayerWeights,
     context: &BlockContext,
-    (saved, z): (&SavedBlock, &[f64]),
+    (saved, mix): (&SavedBlock, HeadMix),
     dy: &Tensor,
     wanted: Wanted,
     mut grads: Option<&mut LayerGrads>,
 ) -> BlockGrads {
     let rest = saved.rest.as_ref();
-    let (new_projected, new_attention, new_x1);
+    let (new_projected, new_branches, new_x1);
     let projected = if let Some(rest) = rest {
         &rest.projected
     } else {
         new_projected = Projected::new(weights, context, &saved.x);
         &new_projected
     };
-    let (attended, branches) = if let Some(attention) = &saved.attention {
-        attention
+    let (attended, branches) = if let Some(branches) = &saved.attention {
+        let mixed = context.mixed_row().mixed(&projected.q, mix, branches);
+        (mixed.flatten(1, 2), branches)
     } else {
-        new_attention = attend(context, projected, z);
-        &new_attention
+        let attended;
+        (attended, new_branches) = attend(context, projected, mix);
+        (attended, &new_branches)
     };
     let x1 = if let Some(rest) = rest {
         &rest.x1
     } else {
-        new_x1 = &saved.x + linear::forward(attended, &weights.o);
+        new_x1 = output(weights, &saved.x, &attended);
         &new_x1
     };
     let kept = rest.map(|rest| rest.mlp.as_slice());
-    let dx1 = mlp::backward(weights, context.mlp, (x1, kept), dy, grads.as_deref_mut());
-    let dattended = linear::input_grad(&dx1, &weights.o).view_as(&projected.q);
-    linear::add_weight_grad(
-        grads.as_deref_mut().map(|grads| &mut grads.o),
-        &dx1,
-        attended,
-    );
-    let attention = context.documents.backward(
-        &context.attention,
-        &dattended,
-        projected.qkv(),
-        (z, branches),
-        wanted,
-    );
+    let dx1 = recorder::backward(Part::Mlp, &[dy], || {
+        mlp::backward(weights, context.mlp, (x1, kept), dy, grads.as_deref_mut())
+    });
+    let dattended = recorder::backward(Part::Output, &[&dx1], || {
+        let grad = grads.as_deref_mut().map(|grads| &mut grads.o);
+        linear::add_weight_grad(grad, &dx1, &attended);
+        linear::input_grad(&dx1, &weights.o).view_as(&projected.q)
+    });
+    let attention =
+        context
+            .mixed_row()
+            .backward(&dattended, projected.qkv(), (mix, branches), wanted);
+    drop(dattended);
+    let bad = attention
+        .inputs
+        .as_ref()
+        .and_then(|inputs| context.watch.look(inputs));
     let dx = attention.inputs.map(|inputs| {
         let rotation = context.rotation;
-        let dqkv = [
-            rotation.undo(&inputs.dq),
-            rotation.undo(&inputs.dk),
-            inputs.dv,
-        ];
-        dx1 + backward_projection(weights, context, &saved.x, &projected.h, &dqkv, grads)
+        let (dq, dk) = recorder::backward(Part::Rope, &[&inputs.dq, &inputs.dk], || {
+            (rotation.undo(&inputs.dq), rotation.undo(&inputs.dk))
+        });
+        let dqkv = [dq, dk, inputs.dv];
+        let inputs = (&saved.x, &projected.h);
+        backward_projection(weights, context, inputs, &dqkv, &dx1, grads)
     });
     BlockGrads {
         dx,
         dz: attention.dz,
+        bad,
     }
 }
 
-/// Gradient of the layer's input through q, k, v and the first norm.
+/// Gradient of the layer's input through q, k, v and the first norm, and past them: `dx1`.
 fn backward_projection(
     weights: &LayerWeights,
     context: &BlockContext,
-    x: &Tensor,
-    h: &Tensor,
+    (x, h): (&Tensor, &Tensor),
     dqkv: &[Tensor; 3],
-    grads: Option<&mut LayerGrads>,
+    dx1: &Tensor,
+    mut grads: Option<&mut LayerGrads>,
 ) -> Tensor {
     let [dq, dk, dv] = [0, 1, 2].map(|i: usize| dqkv[i].flatten(1, 2));
-    let dh = linear::input_grad(&dq, &weights.q)
-        + linear::input_grad(&dk, &weights.k)
-        + linear::input_grad(&dv, &weights.v);
-    let (dx, dnorm) = norm::backward(&dh, x, &weights.attn_norm, context.mlp.eps);
-    if let Some(grads) = grads {
-        linear::add_weight_grad(Some(&mut grads.q), &dq, h);
-        linear::add_weight_grad(Some(&mut grads.k), &dk, h);
-        linear::add_weight_grad(Some(&mut grads.v), &dv, h);
-        let _ = grads.attn_norm.g_add_(&dnorm);
-    }
-    dx
+    let dh = recorder::backward(Part::Qkv, &[&dq, &dk], || {
+        if let Some(grads) = grads.as_deref_mut() {
+            linear::add_weight_grad(Some(&mut grads.q), &dq, h);
+            linear::add_weight_grad(Some(&mut grads.k), &dk, h);
+            linear::add_weight_grad(Some(&mut grads.v), &dv, h);
+        }
+        linear::input_grad(&dq, &weights.q)
+            + linear::input_grad(&dk, &weights.k)
+            + linear::input_grad(&dv, &weights.v)
+    });
+    let norm = (x, &weights.attn_norm);
+    let dnorm = grads.map(|grads| &mut grads.attn_norm);
+    recorder::backward(Part::Norm, &[&dh], || {
+        norm::backward(&dh, norm, context.mlp.eps, Some(dx1), dnorm)
+    })
 }

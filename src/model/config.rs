@@ -10,6 +10,7 @@ use super::error::{ConfigFault, ModelError};
 use super::features;
 use super::json::{self, Fields};
 use super::rope_config::RopeConfig;
+use crate::estimate::sizes::ModelSizes;
 use crate::shape::AttentionShape;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -174,6 +175,17 @@ impl ModelConfig {
         self.check_token("bos_token_id", self.bos_id.as_slice())?;
         self.check_token("eos_token_id", &self.eos_ids)?;
         Ok(self)
+    }
+
+    /// The numbers that decide how large the model is.
+    pub fn sizes(&self) -> ModelSizes {
+        ModelSizes {
+            shape: self.shape,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            vocab_size: self.vocab_size,
+            is_tied: self.tie_word_embeddings,
+        }
     }
 
     fn check_token(&self, key: &'static str, ids: &[i64]) -> Result<(), ConfigFault> {

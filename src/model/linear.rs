@@ -1,10 +1,18 @@
 //! Matrix products of a linear layer without bias, weights stored `[out, in]` as in checkpoints.
+//!
+//! # Decisions
+//! A bf16 weight may meet f32 rows: it is widened to f32, which is exact, a few rows at a time, so that the copy stays in the
+//! cache. Products of such weights go forward only: nothing trains that lies in fewer bits than it is computed in.
 
-use crate::torch::bf16;
+use crate::torch::dims::dims;
+use crate::torch::{bf16, products, row_product};
 use tch::{Kind, Tensor};
 
 /// Rows from which converting a bf16 weight to f32 costs less than a slow product with it; `[2048, 768]` broke even at 4 to 8.
 const MIN_CONVERTED_ROWS: i64 = 8;
+
+/// Numbers of a weight that are widened at a time: 1 MiB of f32.
+const WIDENED_NUMBERS: i64 = 1 << 18;
 
 /// `x W^T`.
 ///
@@ -12,9 +20,31 @@ const MIN_CONVERTED_ROWS: i64 = 8;
 /// `x` `[T, in]`, `weight` `[out, in]` -> `[T, out]`.
 ///
 /// # Precision
-/// Stored in the dtype of `x`; bf16 is multiplied in f32 where that is faster.
+/// Stored in the dtype of `x`; bf16 is multiplied in f32 where that is faster. A weight of fewer bits is widened.
 pub fn forward(x: &Tensor, weight: &Tensor) -> Tensor {
-    product(x, &weight.tr())
+    if let Some(y) = row_product::product(x, weight) {
+        return y;
+    }
+    if weight.kind() == x.kind() {
+        return product(x, weight);
+    }
+    widening(x, weight)
+}
+
+/// The product with a weight of fewer bits than `x`.
+fn widening(x: &Tensor, weight: &Tensor) -> Tensor {
+    let ([num_tokens, width], [num_rows, _]) = (dims(x), dims(weight));
+    let y = Tensor::empty([num_tokens, num_rows], (x.kind(), x.device()));
+    let block = (WIDENED_NUMBERS / width.max(1)).clamp(1, num_rows.max(1));
+    let mut start = 0;
+    while start < num_rows {
+        let len = block.min(num_rows - start);
+        let widened = weight.narrow(0, start, len).to_kind(x.kind());
+        y.narrow(1, start, len)
+            .copy_(&products::product(x, &widened));
+        start += len;
+    }
+    y
 }
 
 /// Gradient by `x`.
@@ -25,7 +55,7 @@ pub fn forward(x: &Tensor, weight: &Tensor) -> Tensor {
 /// # Precision
 /// As [`forward`].
 pub fn input_grad(dy: &Tensor, weight: &Tensor) -> Tensor {
-    product(dy, weight)
+    product(dy, &weight.tr())
 }
 
 /// Adds the gradient by the weight to `grad`, if weights train.
@@ -38,20 +68,22 @@ pub fn input_grad(dy: &Tensor, weight: &Tensor) -> Tensor {
 pub fn add_weight_grad(grad: Option<&mut Tensor>, dy: &Tensor, x: &Tensor) {
     if let Some(grad) = grad {
         let product = if bf16::is_slow(dy) {
-            dy.to_kind(Kind::Float).tr().matmul(&x.to_kind(Kind::Float))
+            let [dy, x] = [dy, x].map(|operand| operand.to_kind(Kind::Float).tr());
+            products::product(&dy, &x)
         } else {
-            dy.tr().matmul(x)
+            products::product(&dy.tr(), &x.tr())
         };
         let _ = grad.g_add_(&product.to_kind(grad.kind()));
     }
 }
 
+/// `x W^T` of one dtype.
 fn product(x: &Tensor, weight: &Tensor) -> Tensor {
     if bf16::is_slow(x) && num_rows(x) >= MIN_CONVERTED_ROWS {
-        let product = x.to_kind(Kind::Float).matmul(&weight.to_kind(Kind::Float));
-        return product.to_kind(x.kind());
+        let [wide_x, wide_weight] = [x, weight].map(|operand| operand.to_kind(Kind::Float));
+        return products::product(&wide_x, &wide_weight).to_kind(x.kind());
     }
-    x.matmul(weight)
+    products::product(x, weight)
 }
 
 /// Rows of `x` `[.., C]`.
@@ -74,6 +106,34 @@ mod tests {
             .max()
             .double_value(&[]);
         assert!(error <= largest / 128.0, "{what}: {error} of {largest}");
+    }
+
+    #[test]
+    fn a_weight_of_fewer_bits_gives_what_its_widened_copy_gives() {
+        for (out, width) in [(24, 40), (3, 7), (700, 768)] {
+            let weight = normal(1, &[out, width]).to_kind(Kind::BFloat16);
+            for rows in [0, 1, 2, 9] {
+                let x = normal(2, &[rows, width]).to_kind(Kind::Float);
+                let exact = x.to_kind(Kind::Double);
+                let exact = exact.matmul(&weight.to_kind(Kind::Double).tr());
+                let y = forward(&x, &weight);
+                assert_eq!((y.kind(), y.size()), (Kind::Float, vec![rows, out]));
+                if rows == 0 {
+                    continue;
+                }
+                let error = (y.to_kind(Kind::Double) - &exact).abs().max();
+                let sizes = exact_sizes(&x, &weight).max().double_value(&[]);
+                let bound =
+                    f64::from(f32::EPSILON) * f64::from(i32::try_from(width).unwrap()) * sizes;
+                assert!(error.double_value(&[]) <= bound, "{rows} x {out} x {width}");
+            }
+        }
+    }
+
+    /// `|x| |W|^T`: what errors of sums are measured by.
+    fn exact_sizes(x: &Tensor, weight: &Tensor) -> Tensor {
+        let [x, weight] = [x, weight].map(|numbers| numbers.to_kind(Kind::Double).abs());
+        x.matmul(&weight.tr())
     }
 
     #[test]

@@ -154,9 +154,9 @@ impl Llama {
         &self.config
     }
 
-    /// Dtype of weights and activations.
+    /// Dtype of activations and norms; matrices may lie in fewer bits where a model only infers.
     pub fn kind(&self) -> Kind {
-        self.embedding.kind()
+        self.final_norm.kind()
     }
 
     /// Where the weights are.
@@ -211,7 +211,7 @@ impl Llama {
     /// # Shapes
     /// `ids` `[T]`, i64.
     pub fn embed(&self, ids: &Tensor) -> Tensor {
-        self.embedding.index_select(0, ids)
+        self.embedding.index_select(0, ids).to_kind(self.kind())
     }
 
     /// Hidden states after the final norm of one chunk of tokens, whose keys and values go through `cache`.
@@ -241,8 +241,8 @@ impl Llama {
             let (q, k, v) = project(weights, &self.config.shape, &h);
             cache.see_input(layer, &h);
             let attended = cache.attend(layer, &rotation.apply(&q), &rotation.apply(&k), &v)?;
-            x += linear::forward(&attended.flatten(1, 2), &weights.o);
-            x = mlp::forward(weights, settings, &x);
+            let update = linear::forward(&attended.flatten(1, 2), &weights.o);
+            x = mlp::forward(weights, settings, &x, &update);
         }
         Ok(norm::forward(&x, &self.final_norm, settings.eps))
     }

@@ -4,6 +4,8 @@
 
 use super::linear;
 use crate::attention::wide;
+use crate::cuda::active;
+use crate::cuda::cross_entropy::{self, Predicted};
 use tch::{Device, Kind, Tensor};
 
 /// Positions that carry loss, and the tokens they must predict.
@@ -58,6 +60,14 @@ impl Targets {
         }
     }
 
+    /// Positions of the tokens that are predicted themselves, one behind the rows that predict them.
+    ///
+    /// # Shapes
+    /// Returns `[n]`, i64, `n` = [`Self::num_valid`].
+    pub fn label_positions(&self) -> Tensor {
+        &self.rows + 1
+    }
+
     /// Number of positions with a target.
     pub fn num_valid(&self) -> i64 {
         self.num_valid
@@ -89,7 +99,7 @@ impl Head<'_> {
     pub fn nll(&self, hidden: &Tensor, targets: &Targets) -> Vec<f64> {
         let mut nll = Vec::new();
         for Chunk { rows, tokens, .. } in self.chunks(targets) {
-            let (losses, _) = self.chunk(&hidden.index_select(0, &rows), &tokens);
+            let losses = self.losses(&hidden.index_select(0, &rows), &tokens);
             let losses = losses.to_kind(Kind::Double).to_device(Device::Cpu);
             nll.extend(Vec::<f64>::try_from(losses).unwrap_or_default());
         }
@@ -112,43 +122,49 @@ impl Head<'_> {
     ) -> (f64, Tensor) {
         let mut total = 0.0;
         let mut dhidden = hidden.zeros_like();
-        for Chunk {
-            rows,
-            tokens,
-            weights,
-        } in self.chunks(targets)
-        {
-            let h = hidden.index_select(0, &rows);
-            let (mut losses, mut probabilities) = self.chunk(&h, &tokens);
-            let weights = weights.map(|weights| weights.to_kind(losses.kind()));
-            if let Some(weights) = &weights {
-                losses *= weights;
+        for chunk in self.chunks(targets) {
+            let h = hidden.index_select(0, &chunk.rows);
+            let (mut losses, dlogits) = self.losses_and_dlogits(&h, &chunk, token_weight);
+            if let Some(weights) = &chunk.weights {
+                losses *= weights.to_kind(losses.kind());
             }
             total += losses.sum(Kind::Double).double_value(&[]);
-            let tokens = tokens.unsqueeze(-1);
-            let _ = probabilities.scatter_add_(
-                1,
-                &tokens,
-                &Tensor::full(tokens.size(), -1.0, (probabilities.kind(), h.device())),
-            );
-            if let Some(weights) = &weights {
-                probabilities *= weights.unsqueeze(-1);
-            }
-            let dlogits = (probabilities * token_weight).to_kind(h.kind());
-            let _ = dhidden.index_copy_(0, &rows, &linear::input_grad(&dlogits, self.weight));
+            let dh = linear::input_grad(&dlogits, self.weight);
+            let _ = dhidden.index_copy_(0, &chunk.rows, &dh);
             linear::add_weight_grad(weight_grad.as_deref_mut(), &dlogits, &h);
         }
         (total, dhidden)
     }
 
-    /// Losses `[n]` and softmax probabilities `[n, V]` of one chunk, wide dtype.
-    fn chunk(&self, h: &Tensor, tokens: &Tensor) -> (Tensor, Tensor) {
+    /// Losses `[n]` of one chunk, wide dtype.
+    fn losses(&self, h: &Tensor, tokens: &Tensor) -> Tensor {
         let logits = linear::forward(h, self.weight);
-        let logits = logits.to_kind(wide(logits.kind()));
-        let lse = logits.logsumexp([-1], true);
-        let picked = logits.gather(1, &tokens.unsqueeze(-1), false);
-        let losses = (&lse - picked).squeeze_dim(-1);
-        (losses, (logits - lse).exp_())
+        match active::kernels(&logits) {
+            Some(kernels) => active::done(cross_entropy::losses(kernels, &logits, tokens)),
+            None => losses_and_probabilities(&logits, tokens).0,
+        }
+    }
+
+    /// Unweighted losses `[n]` of one chunk, wide dtype, and the weighted gradient by its logits `[n, V]`, in the dtype of `h`.
+    fn losses_and_dlogits(&self, h: &Tensor, chunk: &Chunk, token_weight: f64) -> (Tensor, Tensor) {
+        let mut logits = linear::forward(h, self.weight);
+        if let Some(kernels) = active::kernels(&logits) {
+            let predicted = Predicted {
+                tokens: &chunk.tokens,
+                weights: chunk.weights.as_ref(),
+            };
+            let losses =
+                cross_entropy::losses_and_grad(kernels, &mut logits, predicted, token_weight);
+            return (active::done(losses), logits);
+        }
+        let (losses, mut probabilities) = losses_and_probabilities(&logits, &chunk.tokens);
+        let tokens = chunk.tokens.unsqueeze(-1);
+        let minus_one = Tensor::full(tokens.size(), -1.0, (losses.kind(), h.device()));
+        let _ = probabilities.scatter_add_(1, &tokens, &minus_one);
+        if let Some(weights) = &chunk.weights {
+            probabilities *= weights.to_kind(losses.kind()).unsqueeze(-1);
+        }
+        (losses, (probabilities * token_weight).to_kind(h.kind()))
     }
 
     fn chunks(&self, targets: &Targets) -> Vec<Chunk> {
@@ -166,5 +182,96 @@ impl Head<'_> {
                 }
             })
             .collect()
+    }
+}
+
+/// Losses `[n]` and softmax probabilities `[n, V]` of logits `[n, V]`, wide dtype.
+fn losses_and_probabilities(logits: &Tensor, tokens: &Tensor) -> (Tensor, Tensor) {
+    let logits = logits.to_kind(wide(logits.kind()));
+    let lse = logits.logsumexp([-1], true);
+    let picked = logits.gather(1, &tokens.unsqueeze(-1), false);
+    let losses = (&lse - picked).squeeze_dim(-1);
+    (losses, (logits - lse).exp_())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::testing::{Naive, normal};
+    use crate::cuda::testing::{on_every_device, using};
+
+    /// Targets of `rows` rows, every second one weighted.
+    fn chunk(rows: i64, vocab_size: i64, device: Device) -> Chunk {
+        let tokens = (0..rows).map(|row| (row * 7919 + 3) % vocab_size);
+        let weights = (0..rows).map(|row| if row % 2 == 0 { 1.0_f32 } else { 0.3 });
+        Chunk {
+            rows: Tensor::arange(rows, (Kind::Int64, device)),
+            tokens: Tensor::from_slice(&tokens.collect::<Vec<_>>()).to_device(device),
+            weights: Some(Tensor::from_slice(&weights.collect::<Vec<_>>()).to_device(device)),
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_as_good_as_libtorchs_operators() {
+        on_every_device(|kernels, device| {
+            // Whole packs and not; fewer tokens than threads; more rows than thread blocks.
+            for (rows, vocab_size) in [(1, 1), (2, 67), (5, 2048), (3, 1000), (2, 5001)] {
+                let mut chunk = chunk(rows, vocab_size, device);
+                let exact = [normal(1, &[rows, 16]), normal(2, &[vocab_size, 16]) * 3.0];
+                for kind in [Kind::Float, Kind::BFloat16] {
+                    let what = format!("[{rows}, {vocab_size}] {kind:?}");
+                    let of = |chunk: &Chunk, [h, weight]: &[Tensor; 2]| {
+                        let chunk_len = 1024;
+                        let head = Head { weight, chunk_len };
+                        let (losses, dlogits) = head.losses_and_dlogits(h, chunk, 0.37);
+                        [head.losses(h, &chunk.tokens), losses, dlogits]
+                    };
+                    let naive = Naive::new(&exact, kind, device, |inputs| of(&chunk, inputs));
+                    let found = using(kernels, || of(&chunk, &naive.inputs));
+                    for ((index, found), name) in
+                        (0..).zip(&found).zip(["losses alone", "losses", "dlogits"])
+                    {
+                        naive.assert_no_worse(index, found, &format!("{name} {what}"));
+                    }
+                    chunk.weights = None;
+                    let naive = Naive::new(&exact, kind, device, |inputs| of(&chunk, inputs));
+                    let [_, _, found] = using(kernels, || of(&chunk, &naive.inputs));
+                    naive.assert_no_worse(2, &found, &format!("unweighted {what}"));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_kernel_shifts_by_the_largest_logit_and_keeps_what_is_no_number() {
+        on_every_device(|kernels, device| {
+            let rows = [
+                vec![1e4, 1e4 - 1.0, -1e4],
+                vec![f64::NEG_INFINITY, 2.0, 3.0],
+                vec![f64::NAN, 2.0, 3.0],
+                vec![f64::NEG_INFINITY; 3],
+            ];
+            let numbers: Vec<f32> = rows.concat().iter().map(|x| narrow(*x)).collect();
+            let logits = Tensor::from_slice(&numbers).view([4, 3]).to_device(device);
+            let tokens = Tensor::from_slice(&[1_i64, 2, 1, 0]).to_device(device);
+            let (oracle, _) = losses_and_probabilities(&logits.to_kind(Kind::Double), &tokens);
+            let found = cross_entropy::losses(kernels, &logits, &tokens).unwrap();
+            for row in 0..4 {
+                let [found, oracle] = [&found, &oracle].map(|x| x.double_value(&[row]));
+                let is_same = (found - oracle).abs() <= 1e-6 * oracle.abs();
+                assert!(
+                    is_same || found.is_nan() && oracle.is_nan(),
+                    "row {row}: {found}, {oracle}"
+                );
+            }
+            let outside = Tensor::from_slice(&[3_i64, -1, 0, 0]).to_device(device);
+            let found = cross_entropy::losses(kernels, &logits, &outside).unwrap();
+            assert!(found.double_value(&[0]).is_nan() && found.double_value(&[1]).is_nan());
+        });
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "numbers of f32")]
+    fn narrow(x: f64) -> f32 {
+        x as f32
     }
 }

@@ -3,6 +3,7 @@
 //! Gate and up activations exist for one chunk at a time, and the backward pass recomputes them, unless they are kept.
 
 use super::block::{LayerGrads, LayerWeights};
+use super::swiglu::{self, Product};
 use super::{linear, norm};
 use crate::torch::dims::dims;
 use tch::Tensor;
@@ -25,8 +26,20 @@ pub struct Activations {
 }
 
 impl Activations {
+    /// The same with every tensor replaced by what `place` makes of it.
+    pub(super) fn map(self, place: &impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            h: place(&self.h),
+            gate: place(&self.gate),
+            up: place(&self.up),
+        }
+    }
+
     fn new(weights: &LayerWeights, x: &Tensor, eps: f64) -> Self {
-        let h = norm::forward(x, &weights.mlp_norm, eps);
+        Self::of_normalised(weights, norm::forward(x, &weights.mlp_norm, eps))
+    }
+
+    fn of_normalised(weights: &LayerWeights, h: Tensor) -> Self {
         let (gate, up) = (
             linear::forward(&h, &weights.gate),
             linear::forward(&h, &weights.up),
@@ -35,17 +48,25 @@ impl Activations {
     }
 }
 
-/// Output with residual.
+/// Output with residual for `x + update`.
 ///
 /// # Shapes
-/// `x` `[T, C]` -> `[T, C]`.
-pub fn forward(weights: &LayerWeights, settings: MlpSettings, x: &Tensor) -> Tensor {
-    let outputs = chunks(x, settings.chunk_len)
-        .map(|x| output(weights, &x, &Activations::new(weights, &x, settings.eps)));
+/// `x`, `update` `[T, C]` -> `[T, C]`.
+pub fn forward(
+    weights: &LayerWeights,
+    settings: MlpSettings,
+    x: &Tensor,
+    update: &Tensor,
+) -> Tensor {
+    let pieces = chunks(x, settings.chunk_len).zip(chunks(update, settings.chunk_len));
+    let outputs = pieces.map(|(x, update)| {
+        let (sum, h) = norm::forward_after(&x, &update, &weights.mlp_norm, settings.eps);
+        output(weights, &sum, &Activations::of_normalised(weights, h))
+    });
     joined(outputs.collect())
 }
 
-/// As [`forward`], with the activations of every chunk for [`backward`].
+/// As [`forward`] for `x` itself, with the activations of every chunk for [`backward`].
 ///
 /// # Shapes
 /// `x` `[T, C]` -> `[T, C]`.
@@ -63,7 +84,7 @@ pub fn forward_keeping(
 }
 
 fn output(weights: &LayerWeights, x: &Tensor, a: &Activations) -> Tensor {
-    x + linear::forward(&(a.gate.silu() * &a.up), &weights.down)
+    x + linear::forward(&swiglu::forward(&a.gate, &a.up), &weights.down)
 }
 
 /// Gradient by `x`; weight gradients are added to `grads`, if weights train.
@@ -101,19 +122,24 @@ fn backward_chunk(
     dy: &Tensor,
     grads: Option<&mut LayerGrads>,
 ) -> Tensor {
-    let silu = a.gate.silu();
+    let product = match grads {
+        Some(_) => Product::Wanted,
+        None => Product::Unwanted,
+    };
     let dproduct = linear::input_grad(dy, &weights.down);
-    let dup = &dproduct * &silu;
-    let dgate = a.gate.silu_backward(&(dproduct * &a.up));
-    let dh = linear::input_grad(&dgate, &weights.gate) + linear::input_grad(&dup, &weights.up);
-    let (dx, dnorm) = norm::backward(&dh, x, &weights.mlp_norm, eps);
+    let activation = swiglu::backward(&dproduct, &a.gate, &a.up, product);
+    let (dgate, dup) = (&activation.dgate, &activation.dup);
+    let dh = linear::input_grad(dgate, &weights.gate) + linear::input_grad(dup, &weights.up);
+    let mut dnorm = None;
     if let Some(grads) = grads {
-        linear::add_weight_grad(Some(&mut grads.down), dy, &(silu * &a.up));
-        linear::add_weight_grad(Some(&mut grads.gate), &dgate, &a.h);
-        linear::add_weight_grad(Some(&mut grads.up), &dup, &a.h);
-        let _ = grads.mlp_norm.g_add_(&dnorm);
+        if let Some(product) = &activation.product {
+            linear::add_weight_grad(Some(&mut grads.down), dy, product);
+        }
+        linear::add_weight_grad(Some(&mut grads.gate), dgate, &a.h);
+        linear::add_weight_grad(Some(&mut grads.up), dup, &a.h);
+        dnorm = Some(&mut grads.mlp_norm);
     }
-    dx + dy
+    norm::backward(&dh, (x, &weights.mlp_norm), eps, Some(dy), dnorm)
 }
 
 /// Views of at most `len` rows.

@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod config;
+pub mod distill_pass;
 pub mod error;
 mod features;
 pub mod fingerprint;
@@ -17,6 +18,8 @@ mod load;
 pub mod loss;
 pub mod mlp;
 pub mod norm;
+pub mod observe;
+pub mod random_weights;
 pub mod rope;
 pub mod rope_config;
 pub mod rotation;
@@ -24,8 +27,10 @@ pub mod save;
 mod shard_index;
 pub mod st_header;
 mod st_json;
+pub mod swiglu;
 pub mod tensor_names;
 pub mod train_pass;
+pub mod watch;
 pub mod weight_files;
 pub mod weights;
 pub mod weights_error;

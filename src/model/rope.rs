@@ -8,6 +8,9 @@
 //! whose angles are off by up to 0.004 rad at position 60,000; the golden test bounds the difference by that error.
 
 use super::rope_config::{RopeConfig, RopeScaling};
+use crate::cuda::active;
+use crate::cuda::rope::{Direction, turn as turn_by_kernel};
+use crate::torch::host_view::with_f32;
 use std::f64::consts::TAU;
 use tch::{Device, Kind, Tensor};
 
@@ -79,6 +82,24 @@ pub fn inverse_frequencies(rope: &RopeConfig, head_dim: usize) -> Vec<f64> {
 /// # Precision
 /// Computed in f32 (f64 for f64 input), returned in the dtype of `x`.
 pub fn apply(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
+    if let Some(turned) = by_kernel(x, cos_td, sin_td, Direction::Forward) {
+        return turned;
+    }
+    apply_by_operators(x, cos_td, sin_td)
+}
+
+/// [`apply`] or its gradient by a kernel, if kernels are in use.
+fn by_kernel(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor, direction: Direction) -> Option<Tensor> {
+    let kernels = active::kernels(x)?;
+    let (cos_td, sin_td) = (&cos_td.contiguous(), &sin_td.contiguous());
+    let turned = turn_by_kernel(kernels, &x.contiguous(), (cos_td, sin_td), direction);
+    Some(active::done(turned))
+}
+
+fn apply_by_operators(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
+    if let Some(turned) = one_token(x, cos_td, sin_td) {
+        return turned;
+    }
     let kind = x.kind();
     let halves = x.chunk(2, -1);
     let (first, second) = (&halves[0], &halves[1]);
@@ -86,6 +107,36 @@ pub fn apply(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
     let turned_first = (first * &cos - second * &sin).to_kind(kind);
     let turned_second = (second * &cos + first * &sin).to_kind(kind);
     Tensor::cat(&[turned_first, turned_second], -1)
+}
+
+/// [`apply`] for one token of f32 on the CPU, `None` for others: what decoding asks for, where a dozen operators cost far more than
+/// the numbers.
+fn one_token(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Option<Tensor> {
+    let size = x.size();
+    let [leading @ .., 1, _, head_dim] = size.as_slice() else {
+        return None;
+    };
+    let is_whole = x.is_contiguous() && cos_td.is_contiguous() && sin_td.is_contiguous();
+    if leading.iter().product::<i64>() != 1 || !is_whole {
+        return None;
+    }
+    let head_dim = usize::try_from(*head_dim).ok().filter(|len| *len > 0)?;
+    let turned = with_f32([x, cos_td, sin_td], |[x, cos, sin]| {
+        let mut turned = x.values().to_vec();
+        for head in turned.chunks_exact_mut(head_dim) {
+            turn(head, cos.values(), sin.values());
+        }
+        turned
+    })?;
+    Some(Tensor::from_slice(&turned).view(size.as_slice()))
+}
+
+/// Turns every pair of one head.
+fn turn(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
 }
 
 /// Gradient of [`apply`] with respect to `x`: the rotation back.
@@ -97,12 +148,15 @@ pub fn apply(x: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
 /// # Precision
 /// As [`apply`].
 pub fn apply_backward(grad: &Tensor, cos_td: &Tensor, sin_td: &Tensor) -> Tensor {
-    apply(grad, cos_td, &sin_td.neg())
+    by_kernel(grad, cos_td, sin_td, Direction::Backward)
+        .unwrap_or_else(|| apply_by_operators(grad, cos_td, &sin_td.neg()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention::testing::{Naive, normal};
+    use crate::cuda::testing::{on_every_device, using};
     use crate::random;
     use rand::Rng;
 
@@ -165,6 +219,46 @@ mod tests {
         let single = apply(&x.get(1), &cos_td, &sin_td);
         let batched = apply(&x, &cos_td, &sin_td).get(1);
         assert!(single.equal(&batched));
+    }
+
+    #[test]
+    fn one_token_turns_as_one_of_many_does() {
+        let table = RopeTable::new(&RopeConfig::unscaled(10_000.0), 8);
+        let (cos_td, sin_td) = table.cos_sin(&[5, 900], Device::Cpu);
+        let x = random_tensor(&[2, 3, 8]).to_kind(Kind::Float);
+        let together = apply(&x, &cos_td, &sin_td);
+        for token in 0..2 {
+            let row = |rows: &Tensor| rows.narrow(0, token, 1);
+            let alone = one_token(&row(&x), &row(&cos_td), &row(&sin_td)).unwrap();
+            // The same products and sums of the same numbers.
+            assert!(alone.equal(&row(&together)));
+        }
+        assert!(one_token(&x, &cos_td, &sin_td).is_none());
+    }
+
+    #[test]
+    fn the_kernel_is_as_good_as_libtorchs_operators() {
+        on_every_device(|kernels, device| {
+            // Whole packs and not; batches; more tokens than thread blocks.
+            for shape in [[1, 1, 1, 2], [1, 5, 3, 16], [2, 4, 3, 32], [1, 7, 40, 22]] {
+                let [_, num_tokens, _, head_dim] = shape;
+                let positions: Vec<i64> = (0..num_tokens).map(|token| token * 97).collect();
+                let width = usize::try_from(head_dim).unwrap();
+                let table = RopeTable::new(&RopeConfig::unscaled(10_000.0), width);
+                let (cos_td, sin_td) = table.cos_sin(&positions, device);
+                let of = |[x]: &[Tensor; 1]| {
+                    let back = apply_backward(x, &cos_td, &sin_td);
+                    [apply(x, &cos_td, &sin_td), back]
+                };
+                for kind in [Kind::Float, Kind::BFloat16] {
+                    let naive = Naive::new(&[normal(1, &shape)], kind, device, of);
+                    let found = using(kernels, || of(&naive.inputs));
+                    for ((index, found), what) in (0..).zip(&found).zip(["turned", "turned back"]) {
+                        naive.assert_no_worse(index, found, &format!("{what} {shape:?} {kind:?}"));
+                    }
+                }
+            }
+        });
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub fn expected(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
     tensors
 }
 
+/// Whether a tensor is the matrix of a linear layer of every Llama, or its embedding.
+pub(super) fn is_matrix(name: &str) -> bool {
+    let is_projection = name.ends_with("_proj.weight") && !name.ends_with(".g_proj.weight");
+    is_projection || name == EMBEDDING || name == LM_HEAD
+}
+
 /// The gates that a model trained with native sparse attention carries besides, one per layer: three for each head.
 pub fn branch_gates(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let rows = config.shape.num_heads.saturating_mul(3);

@@ -3,13 +3,18 @@
 use super::block::Saving;
 use super::config::ModelConfig;
 use super::llama::Llama;
-use super::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
+use super::train_pass::{ModelGrads, PassResult, PassSettings, Row, TrainPass};
 use crate::attention::gated::GatedAttention;
-use crate::attention::testing::{CPU, assert_close, leaf, normal};
+use crate::attention::testing::{CPU, assert_close, leaf, normal, relative_error};
 use crate::attention::{cpu_flash::CpuFlash, streaming};
+use crate::cuda::testing::{emulated, started, using};
 use crate::span::Span;
+use crate::torch::offload::Offload;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
+
+mod bf16;
+mod offload;
 
 fn config(tied: bool) -> ModelConfig {
     let text = format!(
@@ -64,18 +69,24 @@ fn tensors(config: &ModelConfig) -> BTreeMap<String, Tensor> {
     tensors
 }
 
-struct Case {
-    model: Llama,
-    ids: Vec<i64>,
-    labels: Vec<i64>,
-    lens: Vec<usize>,
-    span: Span,
+pub(super) struct Case {
+    pub(super) model: Llama,
+    pub(super) ids: Vec<i64>,
+    pub(super) labels: Vec<i64>,
+    pub(super) lens: Vec<usize>,
+    pub(super) span: Span,
 }
 
 impl Case {
-    fn new(tied: bool) -> Self {
+    pub(super) fn new(tied: bool) -> Self {
+        Self::of_kind(tied, Kind::Double)
+    }
+
+    pub(super) fn of_kind(tied: bool, kind: Kind) -> Self {
         let config = config(tied);
-        let model = Llama::from_tensors(config.clone(), tensors(&config)).unwrap();
+        let tensors = tensors(&config).into_iter();
+        let tensors = tensors.map(|(name, tensor)| (name, tensor.to_kind(kind)));
+        let model = Llama::from_tensors(config.clone(), tensors.collect()).unwrap();
         let lens = vec![9, 4, 4, 1, 13];
         let total: usize = lens.iter().sum();
         let ids: Vec<i64> = (0..total as i64).map(|i| (i * i + 3 * i) % 17).collect();
@@ -95,11 +106,11 @@ impl Case {
         }
     }
 
-    fn row(&self) -> Row {
+    pub(super) fn row(&self) -> Row {
         Row::new(&self.model, &self.ids, &self.labels, &self.lens)
     }
 
-    fn pass(&self, saving: Saving, chunk: i64) -> TrainPass<'_> {
+    pub(super) fn pass(&self, saving: Saving, chunk: i64) -> TrainPass<'_> {
         TrainPass {
             model: &self.model,
             attention: GatedAttention {
@@ -108,6 +119,7 @@ impl Case {
             },
             settings: PassSettings {
                 saving,
+                offload: Offload::None,
                 mlp_chunk_len: chunk,
                 loss_chunk_len: chunk,
             },
@@ -115,13 +127,13 @@ impl Case {
     }
 }
 
-fn rms_norm(x: &Tensor, weight: &Tensor) -> Tensor {
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor) -> Tensor {
     let mean = x.square().mean_dim([-1].as_slice(), true, None::<Kind>);
     x * (mean + 1e-5).rsqrt() * weight
 }
 
 /// Visible pairs of the packed row under `rule(q, k)` inside each document, `[T, T]`.
-fn packed_mask(lens: &[usize], rule: impl Fn(usize) -> Tensor) -> Tensor {
+pub(super) fn packed_mask(lens: &[usize], rule: impl Fn(usize) -> Tensor) -> Tensor {
     let total: usize = lens.iter().sum();
     let mask = Tensor::zeros([total as i64, total as i64], (Kind::Bool, CPU));
     let mut start = 0;
@@ -260,6 +272,58 @@ fn check_dz(found: &[f64], oracle: &Tensor, z: &[Vec<f64>], what: &str) {
             error <= 1e-10 * expected.abs().max(1.0),
             "{what}: dz of gate {gate}: {error:e}"
         );
+    }
+}
+
+/// A pass in f32 with every weight trained.
+fn trained(case: &Case, z: &[Vec<f64>], saving: Saving) -> (PassResult, ModelGrads) {
+    let mut grads = ModelGrads::zeros(&case.model);
+    let pass = case.pass(saving, 5);
+    let found = pass.run(&case.row(), z, 0.37, Some(&mut grads));
+    let loss = pass.evaluate(&case.row(), z);
+    assert!((found.loss_sum - loss).abs() <= 1e-5 * loss, "{loss}");
+    (found, grads)
+}
+
+/// The kernels' sources stand in for a GPU: every place that takes a kernel is passed, forward and backward.
+#[test]
+fn a_pass_with_kernels_equals_one_with_libtorchs_operators() {
+    let kernels = emulated();
+    let mut entries = std::collections::BTreeSet::new();
+    let case = Case::of_kind(false, Kind::Float);
+    for (what, z) in gates().into_iter().skip(2) {
+        for saving in [Saving::InputsAndAttention, Saving::All] {
+            let (plain, expected) = trained(&case, &z, saving);
+            let (found, grads) = using(kernels, || trained(&case, &z, saving));
+            entries.extend(started());
+            let error = (found.loss_sum - plain.loss_sum).abs() / plain.loss_sum;
+            assert!(error <= 1e-5, "{what}: loss {error:e}");
+            let names = case.model.named_tensors();
+            let grads = grads.tensors().into_iter().zip(expected.tensors());
+            for ((found, expected), (name, _)) in grads.zip(names) {
+                let error = relative_error(found, expected);
+                assert!(error <= 1e-4, "{what} {saving:?} {name}: {error:e}");
+            }
+            for (found, expected) in found.dz.iter().zip(&plain.dz) {
+                let error = (found - expected).abs();
+                assert!(error <= 1e-4, "{what}: dz {found} against {expected}");
+            }
+        }
+    }
+    for family in [
+        "cross_entropy",
+        "gate_backward",
+        "gate_grad_sum",
+        "gate_mix",
+        "rms_norm_backward",
+        "rms_norm_forward",
+        "rms_norm_weight",
+        "rope",
+        "swiglu_backward",
+        "swiglu_forward",
+    ] {
+        let is_started = entries.iter().any(|entry| entry.starts_with(family));
+        assert!(is_started, "no {family} among {entries:?}");
     }
 }
 

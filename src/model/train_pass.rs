@@ -13,10 +13,15 @@ use super::loss::{Head, Targets};
 use super::mlp::MlpSettings;
 use super::norm;
 use super::rotation::Rotation;
+use super::watch::{BadGrad, Watch};
 use crate::attention::gated::{GatedAttention, Wanted};
+use crate::attention::head_mix::HeadMix;
 use crate::attention::packed::Documents;
 use crate::attention::wide;
+use crate::profile::recorder;
+use crate::profile::span::{Part, Pass};
 use crate::torch::dims::dims;
+use crate::torch::offload::Offload;
 use tch::{Kind, Tensor};
 
 /// Tokens of one micro-batch.
@@ -37,6 +42,8 @@ pub struct Row {
 pub struct PassSettings {
     /// What the forward pass keeps.
     pub saving: Saving,
+    /// Where that waits; the last layer's stays, for it is needed first.
+    pub offload: Offload,
     /// Tokens per chunk of the feed-forward.
     pub mlp_chunk_len: i64,
     /// Positions per chunk of the loss.
@@ -123,7 +130,7 @@ pub struct TrainPass<'a> {
 }
 
 impl TrainPass<'_> {
-    fn context<'b>(&'b self, row: &'b Row) -> BlockContext<'b> {
+    pub(super) fn context<'b>(&'b self, row: &'b Row) -> BlockContext<'b> {
         let config = self.model.config();
         BlockContext {
             shape: config.shape,
@@ -135,6 +142,7 @@ impl TrainPass<'_> {
             documents: &row.documents,
             attention: self.attention,
             saving: self.settings.saving,
+            watch: Watch::Off,
         }
     }
 
@@ -154,7 +162,7 @@ impl TrainPass<'_> {
         };
         let mut x = self.model.embed(&row.ids);
         for (weights, z) in self.model.layers.iter().zip(z) {
-            x = block::forward(weights, &context, &x, z).0;
+            x = block::forward(weights, &context, &x, HeadMix::Gated(z)).0;
         }
         let hidden = norm::forward(&x, &self.model.final_norm, context.mlp.eps);
         self.head().loss(&hidden, &row.targets)
@@ -169,26 +177,59 @@ impl TrainPass<'_> {
         row: &Row,
         z: &[Vec<f64>],
         token_weight: f64,
-        mut grads: Option<&mut ModelGrads>,
+        grads: Option<&mut ModelGrads>,
     ) -> PassResult {
+        self.run_watched(row, z, token_weight, grads, Watch::Off).0
+    }
+
+    /// [`Self::run`], and the topmost gradient of attention that is not finite, if `watch` looks.
+    pub fn run_watched(
+        &self,
+        row: &Row,
+        z: &[Vec<f64>],
+        token_weight: f64,
+        mut grads: Option<&mut ModelGrads>,
+        watch: Watch,
+    ) -> (PassResult, Option<BadGrad>) {
         let _guard = tch::no_grad_guard();
-        let context = self.context(row);
+        let context = BlockContext {
+            watch,
+            ..self.context(row)
+        };
         let (x, saved) = self.forward(&context, row, z);
-        let eps = context.mlp.eps;
-        let hidden = norm::forward(&x, &self.model.final_norm, eps);
+        let (loss_sum, dx) = self.top(&x, row, token_weight, grads.as_deref_mut());
+        // Room for the layers' backward passes, the largest moment of a step.
+        drop(x);
+        let mixes: Vec<HeadMix> = z.iter().map(|z| HeadMix::Gated(z)).collect();
+        let (dz, bad) = self.backward(&context, (row, &mixes), saved, dx, grads);
+        (PassResult { loss_sum, dz }, bad)
+    }
+
+    /// Loss, and the gradient of the last layer's output `x`: what the loss needed is free again before the layers go back.
+    fn top(
+        &self,
+        x: &Tensor,
+        row: &Row,
+        token_weight: f64,
+        mut grads: Option<&mut ModelGrads>,
+    ) -> (f64, Tensor) {
+        let eps = self.model.config().rms_norm_eps;
+        let hidden = recorder::forward(Part::Norm, &[x], || {
+            norm::forward(x, &self.model.final_norm, eps)
+        });
         let head_grad = grads.as_deref_mut().map(|grads| match &mut grads.head {
             Some(head) => head,
             None => &mut grads.embedding,
         });
-        let (loss_sum, dhidden) =
+        let (loss_sum, dhidden) = recorder::timed(Part::Loss, Pass::Both, &[&hidden], || {
             self.head()
-                .loss_and_grad(&hidden, &row.targets, token_weight, head_grad);
-        let (dx, dnorm) = norm::backward(&dhidden, &x, &self.model.final_norm, eps);
-        if let Some(grads) = grads.as_deref_mut() {
-            let _ = grads.final_norm.g_add_(&dnorm);
-        }
-        let dz = self.backward(&context, (row, z), saved, dx, grads);
-        PassResult { loss_sum, dz }
+                .loss_and_grad(&hidden, &row.targets, token_weight, head_grad)
+        });
+        let dnorm = grads.map(|grads| &mut grads.final_norm);
+        let dx = recorder::backward(Part::Norm, &[&dhidden], || {
+            norm::backward(&dhidden, (x, &self.model.final_norm), eps, None, dnorm)
+        });
+        (loss_sum, dx)
     }
 
     fn forward(
@@ -197,28 +238,62 @@ impl TrainPass<'_> {
         row: &Row,
         z: &[Vec<f64>],
     ) -> (Tensor, Vec<SavedBlock>) {
-        let mut x = self.model.embed(&row.ids);
+        let mut x = recorder::forward(Part::Embed, &[&row.ids], || self.model.embed(&row.ids));
         let mut saved = Vec::with_capacity(self.model.layers.len());
-        for (weights, z) in self.model.layers.iter().zip(z) {
-            let (y, kept) = block::forward(weights, context, &x, z);
+        for ((layer, weights), z) in (0_u64..).zip(&self.model.layers).zip(z) {
+            let (y, kept) = recorder::frame(Part::Layer, Pass::Forward, layer, || {
+                let (y, kept) = block::forward(weights, context, &x, HeadMix::Gated(z));
+                (y, self.away(layer, kept))
+            });
             saved.push(kept);
             x = y;
         }
         (x, saved)
     }
 
-    /// Layers from the top down; returns dz of every gate, row-major.
-    fn backward(
+    /// What a layer keeps, where it waits.
+    pub(super) fn away(&self, layer: u64, kept: SavedBlock) -> SavedBlock {
+        let offload = self.offload(layer);
+        if offload == Offload::None {
+            return kept;
+        }
+        recorder::forward(Part::Offload, &[], || kept.map(&|x| offload.away(x)))
+    }
+
+    /// What a layer kept, on the device again.
+    fn back(&self, layer: u64, kept: SavedBlock) -> SavedBlock {
+        let offload = self.offload(layer);
+        if offload == Offload::None {
+            return kept;
+        }
+        let device = self.model.device();
+        recorder::backward(Part::Offload, &[], || {
+            kept.map(&|x| offload.back(x, device))
+        })
+    }
+
+    fn offload(&self, layer: u64) -> Offload {
+        let is_last = layer + 1 == self.model.layers.len() as u64;
+        if is_last {
+            Offload::None
+        } else {
+            self.settings.offload
+        }
+    }
+
+    /// Layers from the top down; returns dz of every gate, row-major, and the first gradient found not to be finite.
+    pub(super) fn backward(
         &self,
         context: &BlockContext,
-        (row, z): (&Row, &[Vec<f64>]),
+        (row, mixes): (&Row, &[HeadMix]),
         saved: Vec<SavedBlock>,
         top: Tensor,
         mut grads: Option<&mut ModelGrads>,
-    ) -> Vec<f64> {
+    ) -> (Vec<f64>, Option<BadGrad>) {
         let mut dy = top;
+        let mut bad = None;
         let mut dz = vec![Vec::new(); saved.len()];
-        for (layer, saved) in saved.into_iter().enumerate().rev() {
+        for (layer, kept) in saved.into_iter().enumerate().rev() {
             // With frozen weights nothing below the first layer's gates trains.
             let is_bottom = layer == 0 && grads.is_none();
             let wanted = if is_bottom {
@@ -226,15 +301,23 @@ impl TrainPass<'_> {
             } else {
                 Wanted::GatesAndInputs
             };
-            let found = block::backward(
-                &self.model.layers[layer],
-                context,
-                (&saved, &z[layer]),
-                &dy,
-                wanted,
-                grads.as_deref_mut().map(|grads| &mut grads.layers[layer]),
-            );
+            let found = recorder::frame(Part::Layer, Pass::Backward, layer as u64, || {
+                let saved = self.back(layer as u64, kept);
+                block::backward(
+                    &self.model.layers[layer],
+                    context,
+                    (&saved, mixes[layer]),
+                    &dy,
+                    wanted,
+                    grads.as_deref_mut().map(|grads| &mut grads.layers[layer]),
+                )
+            });
             dz[layer] = found.dz;
+            bad = bad.or(found.bad.map(|(tensor, shape)| BadGrad {
+                layer,
+                tensor,
+                shape,
+            }));
             if let Some(dx) = found.dx {
                 dy = dx;
             }
@@ -242,7 +325,7 @@ impl TrainPass<'_> {
         if let Some(grads) = grads {
             add_embedding_grad(&mut grads.embedding, &dy, &row.ids);
         }
-        dz.concat()
+        (dz.concat(), bad)
     }
 }
 

@@ -134,7 +134,7 @@ impl Weights {
         shapes
     }
 
-    /// Reads all tensors, converted to `kind` on `device`; by Hugging Face name.
+    /// Reads all tensors, each converted to what `kind_of` says of its name and stored dtype, on `device`; by Hugging Face name.
     ///
     /// # Shapes
     /// Each tensor has the shape of its checkpoint name; matrices are `[out, in]`.
@@ -144,12 +144,12 @@ impl Weights {
     pub fn all(
         &self,
         config: &ModelConfig,
-        kind: Kind,
+        kind_of: impl Fn(&str, WeightDtype) -> Kind,
         device: Device,
     ) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let mut tensors = BTreeMap::new();
         for (name, shape) in self.shapes(config) {
-            let stored = self.tensor(&name, &shape)?;
+            let (stored, kind) = (self.tensor(&name, &shape)?, kind_of(&name, self.dtype));
             let moved = stored
                 .f_to_device(device)
                 .and_then(|tensor| tensor.f_to_kind(kind));
@@ -307,7 +307,7 @@ pub fn load_all(
     kind: Kind,
     device: Device,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    Weights::open(dir, config)?.all(config, kind, device)
+    Weights::open(dir, config)?.all(config, |_, _| kind, device)
 }
 
 /// The format's name of a dtype.

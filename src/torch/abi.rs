@@ -1,16 +1,17 @@
 //! Functions of libtorch's C ABI (`aoti_torch_*`) that tch lacks.
 //!
-//! A handle is `at::Tensor*`, the pointer tch holds. Arguments are borrowed, results are owned by the caller. The
-//! signatures are generated per release, so [`check_version`] stands before every first use.
+//! A handle is `at::Tensor*`, the pointer tch holds. Arguments are borrowed, results are owned by the caller. Here are the
+//! functions that linking finds; those of CUDA are looked up by name. The signatures are generated per release, so
+//! [`check_version`] stands before every first use.
 //!
 //! **Invariant:** libtorch prints the text of a failed call to stderr, so operands are checked here first.
 #![expect(unsafe_code, reason = "binds libtorch's C functions")]
 
 use crate::torch::error::TorchError;
+use crate::torch::handle::{Call, Handle, Place, Returned};
 use std::ffi::{c_char, c_int};
 use std::ptr;
 use tch::{Device, Kind, Tensor};
-use torch_sys::C_tensor;
 
 /// The C ABI of libtorch 2.11.0: major, minor and patch in the three highest bytes.
 pub const ABI_VERSION: u64 = 0x020b_0000_0000_0000;
@@ -18,14 +19,14 @@ pub const ABI_VERSION: u64 = 0x020b_0000_0000_0000;
 unsafe extern "C" {
     safe fn aoti_torch_abi_version() -> u64;
     fn aoti_torch_cpu__linear_pointwise(
-        x: *const C_tensor,
-        w: *const C_tensor,
-        bias: *const *const C_tensor,
+        x: Handle,
+        w: Handle,
+        bias: *const Handle,
         attribute: *const c_char,
         scalars: *const *const f64,
         scalars_len: i64,
         algorithm: *const *const c_char,
-        out: *mut *mut C_tensor,
+        out: Place,
     ) -> c_int;
 }
 
@@ -74,7 +75,8 @@ fn check(found: u64) -> Result<(), TorchError> {
 /// CPU without AVX-512).
 pub fn onednn_linear(x: &Tensor, w: &Tensor) -> Result<Tensor, TorchError> {
     check_linear(x, w)?;
-    let mut out: *mut C_tensor = ptr::null_mut();
+    let mut returned = Returned::<1>::new();
+    let [out] = returned.places();
     // SAFETY: both handles live through the call and have passed the operator's own conditions; bias, scalars and
     // algorithm are optional and absent; `out` is written on success only.
     let code = unsafe {
@@ -86,18 +88,16 @@ pub fn onednn_linear(x: &Tensor, w: &Tensor) -> Result<Tensor, TorchError> {
             ptr::null(),
             0,
             ptr::null(),
-            &raw mut out,
+            out,
         )
     };
-    if code != 0 || out.is_null() {
-        let reason = "its text stands above".to_owned();
-        return Err(TorchError::Operator {
-            operation: LINEAR,
-            reason,
-        });
-    }
-    // SAFETY: a new handle of which nobody else knows.
-    Ok(unsafe { Tensor::from_ptr(out) })
+    let call = Call {
+        operation: LINEAR,
+        device: Device::Cpu,
+        bytes: 0,
+    };
+    let [out] = returned.adopt(&call, code)?;
+    Ok(out)
 }
 
 const LINEAR: &str = "the oneDNN linear";
@@ -147,6 +147,7 @@ fn check_linear(x: &Tensor, w: &Tensor) -> Result<(), TorchError> {
 mod tests {
     use super::*;
     use crate::random;
+    use crate::torch::testing::grown_kib;
 
     #[test]
     fn the_linked_libtorch_is_the_bound_release() {
@@ -269,24 +270,8 @@ mod tests {
             draws(&[64, 64], "x").to_kind(Kind::Float),
             draws(&[64, 64], "w").to_kind(Kind::Float),
         );
-        let resident_kib = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status
-                .lines()
-                .find(|line| line.starts_with("VmRSS:"))
-                .unwrap();
-            line.split_whitespace()
-                .nth(1)
-                .unwrap()
-                .parse::<u64>()
-                .unwrap()
-        };
-        let run = |calls| (0..calls).for_each(|_| drop(onednn_linear(&x, &w).unwrap()));
-        run(100);
-        let before = resident_kib();
-        run(10_000);
         // A leaked result is 16 KiB: 156 MiB in all.
-        let grown = resident_kib().saturating_sub(before);
+        let grown = grown_kib(|| drop(onednn_linear(&x, &w).unwrap()));
         assert!(grown < 64 * 1024, "resident memory grew by {grown} KiB");
     }
 }

@@ -42,19 +42,42 @@ pub enum CudaStatus {
 ///
 /// Call it before the first tensor exists; afterwards libtorch answers "not compiled with CUDA" for good.
 pub fn load() -> &'static CudaStatus {
-    static STATUS: OnceLock<CudaStatus> = OnceLock::new();
-    STATUS.get_or_init(|| {
+    &loaded().0
+}
+
+/// The loaded CUDA half of libtorch, to look functions up in.
+///
+/// # Errors
+/// [`TorchError::CudaAbsent`] or [`TorchError::CudaBroken`].
+pub(super) fn library() -> Result<&'static Library, TorchError> {
+    match loaded() {
+        (_, Some(library)) => Ok(library),
+        (CudaStatus::Broken { path, reason }, None) => Err(TorchError::CudaBroken {
+            path: path.clone(),
+            reason: reason.clone(),
+        }),
+        (CudaStatus::Absent { folder } | CudaStatus::Loaded { path: folder }, None) => {
+            Err(TorchError::CudaAbsent {
+                folder: folder.clone(),
+            })
+        }
+    }
+}
+
+fn loaded() -> &'static (CudaStatus, Option<&'static Library>) {
+    static LOADED: OnceLock<(CudaStatus, Option<&'static Library>)> = OnceLock::new();
+    LOADED.get_or_init(|| {
         let folder = libtorch_folder().unwrap_or_default();
         let path = folder.join("libtorch_cuda.so");
         if !path.is_file() {
-            return CudaStatus::Absent { folder };
+            return (CudaStatus::Absent { folder }, None);
         }
         match open(&path) {
-            Ok(library) => {
-                std::mem::forget(library);
-                CudaStatus::Loaded { path }
-            }
-            Err(reason) => CudaStatus::Broken { path, reason },
+            Ok(library) => (
+                CudaStatus::Loaded { path },
+                Some(Box::leak(Box::new(library))),
+            ),
+            Err(reason) => (CudaStatus::Broken { path, reason }, None),
         }
     })
 }
@@ -82,20 +105,7 @@ fn folder_of(library: &str, maps: &str) -> Option<PathBuf> {
 /// The first thing that is missing: [`TorchError::CudaAbsent`], [`TorchError::CudaBroken`], [`TorchError::Driver`],
 /// [`TorchError::NoDevice`].
 pub fn usable_devices() -> Result<usize, TorchError> {
-    match load() {
-        CudaStatus::Loaded { .. } => {}
-        CudaStatus::Absent { folder } => {
-            return Err(TorchError::CudaAbsent {
-                folder: folder.clone(),
-            });
-        }
-        CudaStatus::Broken { path, reason } => {
-            return Err(TorchError::CudaBroken {
-                path: path.clone(),
-                reason: reason.clone(),
-            });
-        }
-    }
+    library()?;
     check_driver(driver_version())?;
     match usize::try_from(tch::Cuda::device_count()) {
         Ok(count) if count > 0 => Ok(count),
@@ -128,22 +138,8 @@ pub fn release(version: i32) -> String {
 /// # Errors
 /// A sentence: there is no driver, or what it says.
 pub fn driver_version() -> Result<i32, String> {
-    let driver = open(Path::new("libcuda.so.1"))
-        .map_err(|reason| format!("there is no NVIDIA driver ({reason})"))?;
-    // Unloading the driver is not supported by it.
-    let driver: &'static Library = Box::leak(Box::new(driver));
-    // SAFETY: the signature is the driver API's, stable since its first release.
-    let init = unsafe { driver.get::<unsafe extern "C" fn(c_uint) -> c_int>(b"cuInit") };
-    let init = init.map_err(|error| error.to_string())?;
-    // SAFETY: 0 is the only defined flag.
-    let code = unsafe { init(0) };
-    if code != 0 {
-        return Err(format!(
-            "the NVIDIA driver does not start: {}",
-            error_text(driver, code)
-        ));
-    }
-    // SAFETY: as above.
+    let driver = driver()?;
+    // SAFETY: the signature is the driver API's.
     let query =
         unsafe { driver.get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cuDriverGetVersion") };
     let query = query.map_err(|error| error.to_string())?;
@@ -157,8 +153,35 @@ pub fn driver_version() -> Result<i32, String> {
     }
 }
 
+/// The NVIDIA driver, started; opened once per process, since it does not support being unloaded.
+///
+/// # Errors
+/// A sentence: there is no driver, or what it says.
+pub(super) fn driver() -> Result<&'static Library, String> {
+    static DRIVER: OnceLock<Result<&'static Library, String>> = OnceLock::new();
+    DRIVER.get_or_init(start_driver).clone()
+}
+
+fn start_driver() -> Result<&'static Library, String> {
+    let driver = open(Path::new("libcuda.so.1"))
+        .map_err(|reason| format!("there is no NVIDIA driver ({reason})"))?;
+    let driver: &'static Library = Box::leak(Box::new(driver));
+    // SAFETY: the signature is the driver API's, stable since its first release.
+    let init = unsafe { driver.get::<unsafe extern "C" fn(c_uint) -> c_int>(b"cuInit") };
+    let init = init.map_err(|error| error.to_string())?;
+    // SAFETY: 0 is the only defined flag.
+    let code = unsafe { init(0) };
+    if code == 0 {
+        return Ok(driver);
+    }
+    Err(format!(
+        "the NVIDIA driver does not start: {}",
+        error_text(driver, code)
+    ))
+}
+
 /// The driver's own words for an error code.
-fn error_text(driver: &Library, code: c_int) -> String {
+pub(super) fn error_text(driver: &Library, code: c_int) -> String {
     type Describe = unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int;
     // SAFETY: the signature is the driver API's.
     let Ok(describe) = (unsafe { driver.get::<Describe>(b"cuGetErrorString") }) else {

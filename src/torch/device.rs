@@ -116,6 +116,13 @@ impl fmt::Display for DeviceRequest {
     }
 }
 
+/// Waits until `device` has done what was enqueued; the CPU always has.
+pub fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+    }
+}
+
 /// The stable word for a device in logs and results: `cpu` or `cuda:INDEX`.
 pub fn name(device: Device) -> String {
     match device {

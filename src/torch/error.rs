@@ -52,6 +52,14 @@ pub enum TorchError {
         /// How many there are.
         count: usize,
     },
+    /// A device whose memory is the host's.
+    #[error(
+        "cannot keep in host memory what a step saves: device `{device}` computes in that memory"
+    )]
+    NoOffload {
+        /// The device's name.
+        device: String,
+    },
     /// A thread count outside what libtorch accepts.
     #[error("cannot use {count} threads: expected 1 to {max}")]
     Threads {
@@ -104,6 +112,7 @@ impl Coded for TorchError {
             Self::Driver { .. } => "env.driver",
             Self::NoDevice => "env.no_device",
             Self::DeviceIndex { .. } => "env.device_index",
+            Self::NoOffload { .. } => "env.offload",
             Self::Threads { .. } => "env.threads",
             Self::Operand { .. } => "torch.operand",
             Self::Operator { .. } => "torch.operator",
@@ -134,6 +143,9 @@ impl Coded for TorchError {
             }
             Self::DeviceIndex { .. } => {
                 "choose a smaller index, or device `cuda` for the first one"
+            }
+            Self::NoOffload { .. } => {
+                "there is nothing to gain: use `memory.offload = \"none\"` (`--offload none`), or a CUDA device"
             }
             _ => return None,
         };

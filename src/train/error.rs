@@ -1,6 +1,7 @@
 //! What can stop a training run.
 
 use crate::fault::{Coded, Kind};
+use crate::model::watch::BadGrad;
 
 /// Errors of the training procedure itself.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,24 @@ pub enum TrainError {
         what: &'static str,
         /// Optimizer steps finished before.
         step: u64,
+    },
+    /// A kernel computed a gradient of attention that is not finite; the update was not applied.
+    #[error("{grad} is not finite at step {step}: computed by attention backend `{backend}`")]
+    Kernel {
+        /// Layer, name and shape.
+        grad: BadGrad,
+        /// Optimizer steps finished before.
+        step: u64,
+        /// Name of the backend.
+        backend: &'static str,
+    },
+    /// The device's memory, or the machine's, ran out during a step.
+    #[error("memory ran out: {detail}")]
+    OutOfMemory {
+        /// libtorch's line about it.
+        detail: String,
+        /// What to change, in a sentence.
+        way_out: &'static str,
     },
     /// A signal asked to stop; everything up to `step` is saved.
     #[error("interrupted after step {step}; a checkpoint is saved")]
@@ -70,6 +89,8 @@ impl Coded for TrainError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFinite { .. } => "num.not_finite",
+            Self::Kernel { .. } => "num.attention_grad",
+            Self::OutOfMemory { .. } => "train.out_of_memory",
             Self::Interrupted { .. } => "run.interrupted",
             Self::State { .. } => "ckpt.state",
             Self::Batch { .. } => "config.batch",
@@ -80,7 +101,8 @@ impl Coded for TrainError {
     }
     fn kind(&self) -> Kind {
         match self {
-            Self::NotFinite { .. } => Kind::Numerical,
+            Self::NotFinite { .. } | Self::Kernel { .. } => Kind::Numerical,
+            Self::OutOfMemory { .. } => Kind::Environment,
             Self::Interrupted { .. } => Kind::Interrupted,
             _ => Kind::Input,
         }
@@ -89,6 +111,18 @@ impl Coded for TrainError {
         match self {
             Self::NotFinite { .. } => {
                 Some("lower the learning rate; the last checkpoint is intact".to_owned())
+            }
+            Self::OutOfMemory { way_out, .. } => Some((*way_out).to_owned()),
+            Self::Kernel { backend, .. } => {
+                let other = if *backend == "flash" {
+                    "reference"
+                } else {
+                    "flash"
+                };
+                Some(format!(
+                    "continue from the last checkpoint, which is intact, with `--set attention.backend={other} \
+                     --allow-config-change attention.backend`"
+                ))
             }
             Self::Tokenizer { model, .. } => {
                 let tokenizer = model.join("tokenizer.json");

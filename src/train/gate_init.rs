@@ -1,4 +1,4 @@
-//! Where gates start: reset, stripes, a mask file's values, or a checkpoint of another run.
+//! Where gates start: reset, stripes, a mask file's values or its order, or a checkpoint of another run.
 //!
 //! Masks are never reset silently: every run names its source, and frozen gates need one.
 
@@ -9,6 +9,7 @@ use crate::config::gates::GateInit;
 use crate::fault::AnyFault;
 use crate::gate::bank::GateBank;
 use crate::mask::rounding::Rounding;
+use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::read;
 use crate::shape::AttentionShape;
 use std::path::Path;
@@ -44,6 +45,7 @@ pub fn initial_gates(
             Ok(GateBank::from_values(shape.num_kv_heads, &values))
         }
         GateInit::Mask { path, sparsity } => from_mask(path, *sparsity, shape),
+        GateInit::Scores { path, mean, spread } => from_order(path, (*mean, *spread), shape),
         GateInit::Checkpoint { path } => from_checkpoint(path, shape),
     }
 }
@@ -63,15 +65,7 @@ fn from_mask(
     sparsity: Option<f64>,
     shape: AttentionShape,
 ) -> Result<GateBank, AnyFault> {
-    let file = std::fs::File::open(path).map_err(|source| TrainError::Open {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let sidecar = read::read(file, path)?.sidecar;
-    check_shape(
-        (sidecar.mask.num_layers(), sidecar.mask.num_kv_heads()),
-        shape,
-    )?;
+    let sidecar = read_sidecar(path, shape)?;
     let num_gates = shape.num_gates();
     let count = sparsity.and_then(|s| Rounding::FloorRetrieval.num_retrieval(num_gates, s));
     let mask = match count {
@@ -86,6 +80,34 @@ fn from_mask(
     Ok(GateBank::from_values(shape.num_kv_heads, &values))
 }
 
+/// A mask file's order as values from `mean + spread`, the most retrieval-like head, down to `mean - spread`.
+///
+/// Ranks, not scores: what a score's scale means differs from score to score.
+fn from_order(
+    path: &Path,
+    (mean, spread): (f64, f64),
+    shape: AttentionShape,
+) -> Result<GateBank, AnyFault> {
+    let graded = read_sidecar(path, shape)?.ranks.graded();
+    let log_alpha = graded
+        .iter()
+        .map(|place| mean + spread * (2.0 * place - 1.0));
+    Ok(GateBank::new(shape.num_kv_heads, log_alpha.collect()))
+}
+
+fn read_sidecar(path: &Path, shape: AttentionShape) -> Result<Sidecar, AnyFault> {
+    let file = std::fs::File::open(path).map_err(|source| TrainError::Open {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let sidecar = read::read(file, path)?.sidecar;
+    check_shape(
+        (sidecar.mask.num_layers(), sidecar.mask.num_kv_heads()),
+        shape,
+    )?;
+    Ok(sidecar)
+}
+
 /// The gates of another run's checkpoint, in full precision.
 fn from_checkpoint(path: &Path, shape: AttentionShape) -> Result<GateBank, AnyFault> {
     let loaded = CheckpointStore::load_path(path)?;
@@ -96,10 +118,14 @@ fn from_checkpoint(path: &Path, shape: AttentionShape) -> Result<GateBank, AnyFa
         step: loaded.step,
         name: name.to_owned(),
     })?;
-    check_shape(
-        (log_alpha.len() / shape.num_kv_heads, shape.num_kv_heads),
-        shape,
-    )?;
+    if log_alpha.len() != shape.num_gates() {
+        return Err(TrainError::Mismatch {
+            what: "gates",
+            found: log_alpha.len().to_string(),
+            needed: shape.num_gates().to_string(),
+        }
+        .into());
+    }
     Ok(GateBank::new(shape.num_kv_heads, log_alpha))
 }
 

@@ -1,17 +1,18 @@
 //! The run of `prulong train`: read rows, step, log, save; continues bit for bit from its checkpoints.
 
 use super::gate_state::{restore, state};
-use super::gate_step::{Gates, StepReport, Trainer};
-use super::red_flags::{Limits, RedFlags};
+use super::gate_step::{StepReport, Trainer};
+use super::method::Moment;
 use super::run_io::{Observer, RunIo};
 use crate::data::loader::Loader;
 use crate::fault::AnyFault;
-use crate::gate::hard_concrete::prob_closed;
 use crate::metrics::heatmap::Heatmap;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::llama::Llama;
 use crate::model::train_pass::Row;
+use crate::profile::recorder;
+use crate::profile::span::{Part, Pass};
 use std::time::{Duration, Instant};
 
 /// How long a run is and how often it reports.
@@ -62,49 +63,54 @@ pub fn run(
         num_left,
         plan.log_every,
     )?;
-    let mut flags = red_flags(trainer, plan, io)?;
+    trainer.method.watch(&io.records()?);
     let mut interval = Interval::new();
     for step in start..plan.num_steps {
+        // Also of a run that ended so before: the same command does nothing more.
+        if trainer.method.is_settled() {
+            break;
+        }
         let position = loader.position();
-        let Some(rows) = read(trainer, loader, plan.rows_per_step, io)? else {
+        io.before_step(step);
+        let stepped = recorder::frame(Part::Step, Pass::Outside, step, || {
+            one_step(trainer, loader, plan.rows_per_step, (io, step))
+        });
+        let Some((report, num_tokens)) = stepped? else {
             io.save(step, &state(trainer, loader, position)?, observer)?;
             return Err(io.interrupted(step));
         };
-        let interrupt = io.interrupt.clone();
-        let Some(report) = trainer.step_unless(&rows, step, &|| interrupt.requested())? else {
-            io.save(step, &state(trainer, loader, position)?, observer)?;
-            return Err(io.interrupted(step));
-        };
+        io.after_step(step, observer)?;
         let done = step + 1;
         interval.num_steps += 1;
-        interval.num_tokens += rows.iter().map(|row| row.ids.numel()).sum::<usize>();
+        interval.num_tokens += num_tokens;
         interval.wait += loader.take_wait();
         observer.stepped(done, plan.num_steps);
-        if done.is_multiple_of(plan.log_every) || done == plan.num_steps {
+        let is_last = done == plan.num_steps || trainer.method.is_settled();
+        if done.is_multiple_of(plan.log_every) || is_last {
             let mut record = line(trainer, done, plan, &report, &interval);
-            if let (Some(flags), Gates::Trained { trainer: gates, .. }) =
-                (&mut flags, &trainer.gates)
-            {
-                flags.observe(&mut record, &gates.bank);
+            if is_last && done < plan.num_steps {
+                let text = format!(
+                    "the rounded mask stays the same: ended after {done} of {} steps",
+                    plan.num_steps
+                );
+                record.event("train.settled", text);
             }
+            let moment = if is_last {
+                Moment::Last
+            } else {
+                Moment::Underway
+            };
+            trainer.method.observe(&mut record, moment);
             io.record(&mut record)?;
             pictures(trainer, io, done);
             observer.logged(&record, plan.num_steps);
             interval = Interval::new();
         }
-        if io.is_save_due(done)? || done == plan.num_steps {
+        if io.is_save_due(done)? || is_last {
             io.save(done, &state(trainer, loader, loader.position())?, observer)?;
         }
     }
     Ok(())
-}
-
-/// The red flags of a run, as far as its records go; nothing if gates are frozen.
-fn red_flags(trainer: &Trainer, plan: Plan, io: &RunIo) -> Result<Option<RedFlags>, AnyFault> {
-    let Some(limits) = Limits::of(trainer, plan.num_steps) else {
-        return Ok(None);
-    };
-    Ok(Some(RedFlags::new(limits, &io.records()?)))
 }
 
 /// Continues from a checkpoint: restores every number and seeks the data.
@@ -130,6 +136,24 @@ pub fn read_rows(model: &Llama, loader: &mut Loader, count: usize) -> Result<Vec
         Ok(Row::new(model, &row.ids, &row.labels, &row.doc_lens))
     };
     (0..count).map(row).collect()
+}
+
+/// Reads rows and steps: what was found and how many tokens it took, or nothing if a signal asks to stop.
+fn one_step(
+    trainer: &mut Trainer,
+    loader: &mut Loader,
+    num_rows: usize,
+    (io, step): (&RunIo, u64),
+) -> Result<Option<(StepReport, usize)>, AnyFault> {
+    let rows = recorder::timed(Part::Data, Pass::Outside, &[], || {
+        read(trainer, loader, num_rows, io)
+    });
+    let Some(rows) = rows? else {
+        return Ok(None);
+    };
+    let report = trainer.step_unless(&rows, step, &|| io.interrupt.requested())?;
+    let num_tokens = rows.iter().map(|row| row.ids.numel()).sum();
+    Ok(report.map(|report| (report, num_tokens)))
 }
 
 /// The rows of one step, or nothing if a signal asks to stop.
@@ -159,29 +183,7 @@ fn line(
     interval: &Interval,
 ) -> Record {
     let mut record = Record::new(done);
-    record.scalar(tag::LOSS_LM, report.loss);
-    if let (
-        Some(gates),
-        Gates::Trained {
-            trainer: gate_trainer,
-            ..
-        },
-    ) = (&report.gates, &trainer.gates)
-    {
-        record
-            .scalar(tag::LOSS_REG, gates.penalty)
-            .scalar(tag::LOSS_TOTAL, report.loss + gates.penalty)
-            .scalar(tag::SPARSITY_TARGET, gates.target)
-            .scalar(tag::SPARSITY_EXPECTED, gates.sparsity)
-            .scalar(tag::LAMBDA_1, gate_trainer.multipliers.lambda_1)
-            .scalar(tag::LAMBDA_2, gate_trainer.multipliers.lambda_2);
-    }
-    if let Some(heads) = trainer.head_counts() {
-        record
-            .scalar(tag::HEADS_RETRIEVAL, heads.retrieval as f64)
-            .scalar(tag::HEADS_STREAMING, heads.streaming as f64)
-            .scalar(tag::HEADS_UNDECIDED, heads.undecided as f64);
-    }
+    trainer.method.report(report.loss, &mut record);
     record
         .scalar(tag::GRAD_GATES, report.grad_norm)
         .scalar(tag::LR, report.lr);
@@ -199,24 +201,23 @@ fn line(
     record
 }
 
-/// Histograms of the gates and the heatmap of P(z > 0).
-#[expect(clippy::cast_possible_truncation, reason = "shown, not computed with")]
+/// Histograms of the gates, and the heatmap of how open they are.
 fn pictures(trainer: &Trainer, io: &mut RunIo, done: u64) {
-    let Gates::Trained { trainer: gates, .. } = &trainer.gates else {
+    let Some(gates) = trainer.method.picture() else {
         return;
     };
-    let log_alpha: Vec<f32> = gates.bank.log_alpha().iter().map(|a| *a as f32).collect();
-    let open: Vec<f32> = gates
-        .bank
-        .log_alpha()
-        .iter()
-        .map(|a| (1.0 - prob_closed(*a)) as f32)
-        .collect();
+    let (parameters, open) = (narrow(&gates.parameters), narrow(&gates.open));
     let sink = io.tensorboard();
-    sink.histogram(done, tag::HIST_LOG_ALPHA, &log_alpha);
+    sink.histogram(done, gates.tag, &parameters);
     sink.histogram(done, tag::HIST_Z, &open);
-    let map = Heatmap::new(gates.bank.num_layers(), gates.bank.num_kv_heads(), &open);
+    let num_layers = open.len() / gates.num_kv_heads.max(1);
+    let map = Heatmap::new(num_layers, gates.num_kv_heads, &open);
     if let Ok(picture) = map.and_then(|map| map.picture()) {
         sink.picture(done, tag::IMAGE_MASK, picture);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "shown, not computed with")]
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|value| *value as f32).collect()
 }

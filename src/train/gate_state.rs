@@ -1,10 +1,10 @@
 //! What a checkpoint of `prulong train` holds.
 //!
-//! `state.safetensors`: `log_alpha` F32 `[L, K]`, `lambda_1`, `lambda_2` F32 `[1]` for readers; everything that continues
-//! the run in full precision beside them. `cursor.json`: where the data stands.
+//! `state.safetensors`: for readers, in F32, the gates `[L, K]` (`log_alpha`, or DuoAttention's `gate`) and PruLong's `lambda_1`,
+//! `lambda_2` `[1]`; everything that continues the run in full precision beside them. `cursor.json`: where the data stands.
 
 use super::error::TrainError;
-use super::gate_step::{Gates, Trainer};
+use super::gate_step::Trainer;
 use crate::checkpoint::state::{NamedTensor, decode, encode};
 use crate::checkpoint::store::Loaded;
 use crate::data::identity::DataIdentity;
@@ -33,16 +33,13 @@ struct Vectors {
 impl Vectors {
     fn of(trainer: &Trainer) -> Self {
         let mut vectors = Self::default();
-        if let Gates::Trained { trainer: gates, .. } = &trainer.gates {
-            let shape = [gates.bank.num_layers(), gates.bank.num_kv_heads()];
-            vectors.push_readable("log_alpha", &shape, gates.bank.log_alpha());
-            vectors.push_readable("lambda_1", &[1], &[gates.multipliers.lambda_1]);
-            vectors.push_readable("lambda_2", &[1], &[gates.multipliers.lambda_2]);
-            for (name, values) in gates.state() {
-                vectors
-                    .f64
-                    .push((name.to_owned(), vec![values.len()], values));
-            }
+        let method = trainer.method.state();
+        for (name, shape, values) in method.readable {
+            vectors.push_readable(name, &shape, &values);
+        }
+        for (name, values) in method.exact {
+            let shape = vec![values.len()];
+            vectors.f64.push((name.to_owned(), shape, values));
         }
         vectors
             .f64
@@ -111,9 +108,7 @@ pub fn restore(trainer: &mut Trainer, loader: &Loader, loaded: &Loaded) -> Resul
         name: name.to_owned(),
     };
     let wide = |name: &str| tensors.get(name).and_then(|tensor| tensor.to_f64().ok());
-    if let Gates::Trained { trainer: gates, .. } = &mut trainer.gates {
-        gates.restore(wide).map_err(missing)?;
-    }
+    trainer.method.restore(&wide).map_err(missing)?;
     let reduction = wide(REDUCTION).ok_or_else(|| missing(REDUCTION))?;
     trainer.reduction.restore(&reduction);
     if let Some(weights) = &mut trainer.weights {

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::gate::hard_concrete::{Sample, sample};
     use crate::gate::lagrangian::{Constraint, penalty};
-    use crate::gate::noise::NoiseKey;
+    use crate::gate::noise::{Coupling, NoiseKey};
     use crate::schedule::{LrSchedule, LrShape, SparsitySchedule, SparsityShape};
 
     const NOISE: [f64; 4] = [0.5, 0.3, 0.6, 0.5];
@@ -345,12 +345,17 @@ mod tests {
         let mut grads = GateGrads::zeros(6);
         let term = penalty(
             &bank,
-            &bank.sample(key),
+            &bank.sample(key, Coupling::Independent),
             Constraint::Expected,
             Multipliers::default(),
             0.5,
         );
-        grads.add(&bank.sample(key), &[0.1; 6], &term, 1.0);
+        grads.add(
+            &bank.sample(key, Coupling::Independent),
+            &[0.1; 6],
+            &term,
+            1.0,
+        );
         let settings = AdamSettings {
             betas: [0.9, 0.95],
             eps: 1e-8,

@@ -8,16 +8,22 @@ pub mod gate_loop;
 pub mod gate_state;
 pub mod gate_step;
 pub mod gate_trainer;
+pub mod head_scores;
+pub mod method;
 pub mod optimizer;
 pub mod pretrain_loop;
 pub mod pretrain_step;
+pub mod profile;
 pub mod red_flags;
 pub mod reduction;
 pub mod run_dir;
 pub mod run_dir_error;
 pub mod run_io;
 pub mod save;
+pub mod settled;
+pub mod settling;
 pub mod signal;
+mod watch;
 pub mod weight_trainer;
 
 #[cfg(test)]

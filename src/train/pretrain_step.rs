@@ -12,6 +12,7 @@ use crate::model::block::Saving;
 use crate::model::llama::Llama;
 use crate::model::loss::Targets;
 use crate::model::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
+use crate::torch::offload::Offload;
 use tch::Tensor;
 
 /// Tokens of one micro-batch: bounds the memory of a step, whatever the batch, so that nothing need be recomputed.
@@ -176,6 +177,7 @@ impl Pretrainer {
             },
             settings: PassSettings {
                 saving: Saving::All,
+                offload: Offload::None,
                 mlp_chunk_len: 2048,
                 loss_chunk_len: LOSS_CHUNK,
             },

@@ -1,4 +1,4 @@
-//! Red flags of a run that trains gates: what to know before its mask is trusted.
+//! Red flags of a PruLong run: what to know before its mask is trusted.
 //!
 //! # Decisions
 //! - Flags depend on logged steps alone, so a run that was interrupted raises the same ones at the same steps: it reads its own
@@ -6,12 +6,14 @@
 //! - lambda_1 may change its sign once or twice on the way (the gates lag, then overshoot); more often is swinging.
 //! - A multiplier without decay has no bound; it is held against the one of the published decay.
 
-use super::gate_step::{Gates, Trainer};
+use super::gate_trainer::GateRates;
+use super::method::Moment;
 use crate::gate::bank::GateBank;
 use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
 use crate::gate::lagrangian::expected_sparsity;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
+use crate::schedule::SparsitySchedule;
 use std::collections::BTreeSet;
 
 /// Distance from the target that is too far on the way.
@@ -34,8 +36,6 @@ const PUBLISHED_DECAY: f64 = 0.1;
 /// What a run is measured against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Optimizer steps of the run.
-    pub num_steps: u64,
     /// Steps until the target has its final value.
     pub ramp_steps: u64,
     /// That value.
@@ -58,19 +58,15 @@ pub struct RedFlags {
 type Flag = (&'static str, String);
 
 impl Limits {
-    /// Of a trainer's settings; `None` if its gates are frozen.
-    pub fn of(trainer: &Trainer, num_steps: u64) -> Option<Self> {
-        let Gates::Trained { rates, target, .. } = &trainer.gates else {
-            return None;
-        };
+    /// Of a run's settings.
+    pub fn of(rates: &GateRates, target: &SparsitySchedule) -> Self {
         let decay = rates.lambdas.weight_decay;
         let decay = if decay > 0.0 { decay } else { PUBLISHED_DECAY };
-        Some(Self {
-            num_steps,
+        Self {
             ramp_steps: target.num_warmup_steps(),
             final_target: target.end,
             lambda_bound: 1.0 / decay,
-        })
+        }
     }
 }
 
@@ -91,13 +87,13 @@ impl RedFlags {
     }
 
     /// Adds an event to `record` for every flag that is raised by it for the first time; `gates` are those after the step.
-    pub fn observe(&mut self, record: &mut Record, gates: &GateBank) {
+    pub fn observe(&mut self, record: &mut Record, gates: &GateBank, moment: Moment) {
         self.track(record);
         let mut flags: Vec<Flag> = Vec::new();
         flags.extend(self.off_target(record));
         flags.extend(self.multipliers(record));
         flags.extend(self.saturated(record, gates));
-        if record.step == self.limits.num_steps {
+        if moment == Moment::Last {
             flags.extend(self.missed(gates));
             flags.extend(undecided(record));
             flags.extend(streaming_layers(gates));
@@ -227,7 +223,6 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
-        num_steps: 200,
         ramp_steps: 100,
         final_target: 0.5,
         lambda_bound: 10.0,
@@ -253,13 +248,22 @@ mod tests {
         record
     }
 
+    /// Runs have 200 steps.
+    fn moment(step: u64) -> Moment {
+        if step == 200 {
+            Moment::Last
+        } else {
+            Moment::Underway
+        }
+    }
+
     /// Codes raised at each step by lines of (step, sparsity, lambda_1).
     fn raised(lines: &[(u64, f64, f64)], layers: &[[f64; 2]]) -> Vec<(u64, String)> {
         let mut flags = RedFlags::new(LIMITS, &[]);
         let mut found = Vec::new();
         for (step, sparsity, lambda_1) in lines {
             let mut record = record(*step, *sparsity, *lambda_1);
-            flags.observe(&mut record, &bank(layers));
+            flags.observe(&mut record, &bank(layers), moment(*step));
             found.extend(record.events.into_iter().map(|event| (*step, event.code)));
         }
         found
@@ -340,7 +344,7 @@ mod tests {
             .scalars
             .retain(|(name, _)| name != tag::HEADS_UNDECIDED);
         record.scalar(tag::HEADS_UNDECIDED, 3.0);
-        RedFlags::new(LIMITS, &[]).observe(&mut record, &bank(&CALM));
+        RedFlags::new(LIMITS, &[]).observe(&mut record, &bank(&CALM), Moment::Last);
         let said = record
             .events
             .iter()
@@ -360,7 +364,7 @@ mod tests {
                 let mut flags = RedFlags::new(LIMITS, &done);
                 for (step, sparsity, lambda_1) in part {
                     let mut record = record(*step, *sparsity, *lambda_1);
-                    flags.observe(&mut record, &bank(&CALM));
+                    flags.observe(&mut record, &bank(&CALM), moment(*step));
                     done.push(record);
                 }
             }

@@ -117,20 +117,25 @@ impl RunDir {
         Ok(loaded)
     }
 
-    /// Writes a text file of the run durably. A file that says something else is kept as `NAME.1`, `NAME.2`, ...
+    /// Writes a text file of the run durably. A file that says something else is kept as `NAME.1`, `NAME.2`, ..., and the answer is
+    /// whether there was one.
     ///
     /// # Errors
     /// [`RunDirError::Io`].
-    pub fn record(&self, name: &str, text: &str) -> Result<(), RunDirError> {
+    pub fn record(&self, name: &str, text: &str) -> Result<bool, RunDirError> {
         let path = self.path.join(name);
         let failed = |source| io_error("write", &path, source);
-        match std::fs::read(&path) {
-            Ok(found) if found == text.as_bytes() => return Ok(()),
-            Ok(found) => self.keep(name, &found)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let is_another = match std::fs::read(&path) {
+            Ok(found) if found == text.as_bytes() => return Ok(false),
+            Ok(found) => {
+                self.keep(name, &found)?;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(io_error("read", &path, error)),
-        }
-        durable::replace(&path, text.as_bytes()).map_err(failed)
+        };
+        durable::replace(&path, text.as_bytes()).map_err(failed)?;
+        Ok(is_another)
     }
 
     /// Opens `log.txt` for appending.
@@ -475,9 +480,9 @@ mod tests {
     fn earlier_versions_of_a_file_are_kept() {
         let place = tempfile::tempdir().unwrap();
         let run_dir = RunDir::open(place.path()).unwrap();
-        for text in ["a", "a", "b", "c"] {
-            run_dir.record(CONFIG_NAME, text).unwrap();
-        }
+        let texts = ["a", "a", "b", "c"];
+        let is_another = texts.map(|text| run_dir.record(CONFIG_NAME, text).unwrap());
+        assert_eq!(is_another, [false, false, true, true]);
         let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
         assert_eq!(
             (

@@ -1,6 +1,7 @@
 //! What every run writes: metrics, checkpoints, events; and when it must stop.
 
 use super::error::TrainError;
+use super::profile::{Profile, Progress};
 use super::run_dir::RunDir;
 use super::save::Saver;
 use super::signal::Interrupt;
@@ -41,6 +42,7 @@ pub struct RunIo {
     identity: Identity,
     checkpoint: CheckpointSettings,
     saved_step: Option<u64>,
+    profile: Option<Profile>,
 }
 
 impl RunIo {
@@ -66,7 +68,34 @@ impl RunIo {
             identity,
             checkpoint,
             saved_step,
+            profile: None,
         })
+    }
+
+    /// Records steps of the run for `profile`.
+    pub fn record_steps(&mut self, profile: Profile) {
+        self.profile = Some(profile);
+    }
+
+    /// To be called before every step.
+    pub fn before_step(&self, step: u64) {
+        if let Some(profile) = &self.profile {
+            profile.before(step);
+        }
+    }
+
+    /// To be called after every step: publishes a finished profile, and `observer` is told what it says.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn after_step(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), AnyFault> {
+        let progress = self.profile.take().map(|profile| profile.after(step));
+        match progress.transpose()? {
+            Some(Progress::Recording(profile)) => self.profile = Some(profile),
+            Some(Progress::Written(text)) => observer.note(&text),
+            None => {}
+        }
+        Ok(())
     }
 
     /// Writes one line of metrics to every sink; lost TensorBoard events become a count and one event in `record`.

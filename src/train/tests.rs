@@ -1,25 +1,33 @@
 //! Whole steps on a tiny random model.
 
-use super::gate_step::{Gates, StepSettings, Trainer, Weights};
+use super::gate_step::{StepSettings, Trainer, Weights};
 use super::gate_trainer::{GateRates, GateTrainer, LinearTerm};
+use super::method::Method;
+use super::method::duo_attention::{DuoAttention, DuoConstants};
+use super::method::frozen::Frozen;
+use super::method::prulong::{PruLong, PruLongSettings};
 use super::optimizer::host_adamw::{AdamSettings, Rate};
 use super::optimizer::muon::MuonSettings;
 use super::pretrain_step::{Pretrainer, Sample};
 use super::reduction::Reduction;
 use super::weight_trainer::{Rules, WeightSettings, WeightTrainer};
 use crate::attention::cpu_flash::CpuFlash;
+use crate::attention::{Attended, Backend, InputGrads, Qkv, Visibility};
 use crate::config::stage::Stage;
 use crate::fault::Coded;
 use crate::gate::bank::GateBank;
 use crate::gate::lagrangian::Constraint;
+use crate::gate::noise::Coupling;
 use crate::model::block::Saving;
+use crate::model::block::pair::OpenEnd;
 use crate::model::config::ModelConfig;
 use crate::model::init::{Init, Outputs, fresh_tensors};
 use crate::model::llama::Llama;
 use crate::model::train_pass::{PassSettings, Row};
 use crate::schedule::{LrSchedule, LrShape, SparsitySchedule, SparsityShape};
 use crate::span::Span;
-use tch::{Device, Kind};
+use crate::torch::offload::Offload;
+use tch::{Device, Kind, Tensor};
 
 const ADAM: AdamSettings = AdamSettings {
     betas: [0.9, 0.95],
@@ -55,30 +63,53 @@ fn weights(model: &Llama, rules: Rules) -> WeightTrainer {
     WeightTrainer::new(model, rules, WeightSettings { adam: ADAM, muon })
 }
 
-fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Trainer {
-    let model = model(kind);
+/// HardConcrete gates on their way to half of the heads.
+fn prulong() -> Box<dyn Method> {
     let rate = Rate {
         lr: 0.3,
         weight_decay: 0.1,
     };
-    let gates = gates.map_or_else(
-        || Gates::Trained {
-            trainer: GateTrainer::new(GateBank::reset(2, 2, (1.0, 0.5), 7), LinearTerm::On),
-            rates: GateRates {
-                gates: rate,
-                lambdas: rate,
-            },
-            constraint: Constraint::Expected,
-            target: SparsitySchedule {
-                num_steps: 20,
-                start: 0.0,
-                end: 0.5,
-                warmup_ratio: 0.5,
-                shape: SparsityShape::Linear,
-            },
+    let settings = PruLongSettings {
+        rates: GateRates {
+            gates: rate,
+            lambdas: rate,
         },
-        Gates::Frozen,
-    );
+        constraint: Constraint::Expected,
+        target: SparsitySchedule {
+            num_steps: 20,
+            start: 0.0,
+            end: 0.5,
+            warmup_ratio: 0.5,
+            shape: SparsityShape::Linear,
+        },
+        coupling: Coupling::Independent,
+        settled_after: None,
+    };
+    let bank = GateBank::reset(2, 2, (1.0, 0.5), 7);
+    let trainer = GateTrainer::new(bank, LinearTerm::On);
+    Box::new(PruLong::new(trainer, settings))
+}
+
+/// Gates that distil, one of them at each bound.
+fn duo_attention() -> Box<dyn Method> {
+    let constants = DuoConstants {
+        rate: Rate {
+            lr: 0.05,
+            weight_decay: 0.0,
+        },
+        penalty: 0.05,
+        open_end: OpenEnd::Teacher,
+    };
+    Box::new(DuoAttention::new(2, vec![1.0, 0.4, 0.0, 0.8], constants))
+}
+
+fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Trainer {
+    let method = gates.map_or_else(prulong, |z| Box::new(Frozen(z)));
+    trainer_of(kind, method, train_weights)
+}
+
+fn trainer_of(kind: Kind, method: Box<dyn Method>, train_weights: bool) -> Trainer {
+    let model = model(kind);
     let weights = train_weights.then(|| Weights {
         trainer: weights(&model, Rules::AdamW),
         rate: Rate {
@@ -90,13 +121,14 @@ fn trainer(kind: Kind, gates: Option<Vec<Vec<f64>>>, train_weights: bool) -> Tra
         model,
         backend: Box::new(CpuFlash),
         span: Span::new(1, 4, 1).unwrap(),
-        gates,
+        method,
         weights,
         reduction: Reduction::ExactTokens,
         settings: StepSettings {
             seed: 11,
             pass: PassSettings {
                 saving: Saving::InputsAndAttention,
+                offload: Offload::None,
                 mlp_chunk_len: 16,
                 loss_chunk_len: 8,
             },
@@ -126,18 +158,14 @@ fn rows(model: &Llama, step: i64) -> Vec<Row> {
 
 /// Every number that training changed, for bitwise comparison.
 fn fingerprint(trainer: &Trainer) -> Vec<f64> {
-    let gates = match &trainer.gates {
-        Gates::Trained { trainer, .. } => {
-            trainer.state().into_iter().flat_map(|(_, v)| v).collect()
-        }
-        Gates::Frozen(z) => z.concat(),
-    };
+    let gates = trainer.method.state().exact.into_iter();
+    let gates = gates.flat_map(|(_, values)| values);
     let weights = trainer
         .weights
         .as_ref()
         .map(|weights| weights.trainer.state());
     let weights = weights.into_iter().flatten().flat_map(|part| part.values);
-    gates.into_iter().chain(weights.map(f64::from)).collect()
+    gates.chain(weights.map(f64::from)).collect()
 }
 
 #[test]
@@ -150,9 +178,9 @@ fn every_mode_lowers_what_it_trains_on_and_touches_nothing_else() {
         let loss = trainer.evaluate(&rows(&trainer.model, 0), &z);
         for step in 0..10 {
             let rows = rows(&trainer.model, 0);
-            let report = trainer.step(&rows, step).unwrap();
-            assert_eq!(report.gates.is_some(), gates.is_none());
+            trainer.step(&rows, step).unwrap();
         }
+        assert_eq!(trainer.method.picture().is_some(), gates.is_none());
         let after = crate::torch::host::to_f32(trainer.model.head());
         assert_eq!(before == after, !train_weights);
         let trained = trainer.evaluate(&rows(&trainer.model, 0), &z);
@@ -162,63 +190,59 @@ fn every_mode_lowers_what_it_trains_on_and_touches_nothing_else() {
 
 #[test]
 fn a_resumed_run_is_bit_identical_at_every_step() {
+    resumes(&|| trainer(Kind::Float, None, true));
+    resumes(&|| trainer_of(Kind::Float, duo_attention(), false));
+}
+
+#[track_caller]
+fn resumes(trainer: &dyn Fn() -> Trainer) {
     let steps = 6;
-    let mut straight = trainer(Kind::Float, None, true);
-    let mut resumed = trainer(Kind::Float, None, true);
+    let (mut straight, mut resumed) = (trainer(), trainer());
+    let start = fingerprint(&straight);
     for step in 0..steps {
         let batch = rows(&straight.model, step);
         straight.step(&batch, step as u64).unwrap();
         // Everything a checkpoint holds, carried into a trainer that has seen nothing.
-        let mut fresh = trainer(Kind::Float, None, true);
-        if let (Gates::Trained { trainer: to, .. }, Gates::Trained { trainer: from, .. }) =
-            (&mut fresh.gates, &resumed.gates)
-        {
-            let state = from.state();
-            let get = |name: &str| {
-                state
-                    .iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|(_, v)| v.clone())
-            };
-            to.restore(get).unwrap();
-        }
-        let state = resumed.weights.as_ref().unwrap().trainer.state();
+        let mut fresh = trainer();
+        let state = resumed.method.state().exact;
         let get = |name: &str| {
-            state
-                .iter()
-                .find(|p| p.name == name)
-                .map(|p| p.values.clone())
+            let found = state.iter().find(|(known, _)| *known == name);
+            found.map(|(_, values)| values.clone())
         };
-        fresh
-            .weights
-            .as_mut()
-            .unwrap()
-            .trainer
-            .restore(get)
-            .unwrap();
+        fresh.method.restore(&get).unwrap();
+        if let (Some(from), Some(to)) = (&resumed.weights, &mut fresh.weights) {
+            let state = from.trainer.state();
+            let get = |name: &str| {
+                let found = state.iter().find(|part| part.name == name);
+                found.map(|part| part.values.clone())
+            };
+            to.trainer.restore(get).unwrap();
+        }
         fresh.step(&batch, step as u64).unwrap();
         resumed = fresh;
         assert_eq!(fingerprint(&resumed), fingerprint(&straight), "step {step}");
     }
+    assert_ne!(fingerprint(&straight), start);
 }
 
 #[test]
 fn an_interrupted_step_changes_nothing() {
-    let mut trainer = trainer(Kind::Float, None, true);
-    let before = fingerprint(&trainer);
-    let calls = std::cell::Cell::new(0);
-    let second_micro_batch = || {
-        calls.set(calls.get() + 1);
-        calls.get() == 2
-    };
-    let batch = rows(&trainer.model, 0);
-    assert!(
-        trainer
-            .step_unless(&batch, 0, &second_micro_batch)
-            .unwrap()
-            .is_none()
-    );
-    assert_eq!(fingerprint(&trainer), before);
+    let trainers = [
+        trainer(Kind::Float, None, true),
+        trainer_of(Kind::Float, duo_attention(), false),
+    ];
+    for mut trainer in trainers {
+        let before = fingerprint(&trainer);
+        let calls = std::cell::Cell::new(0);
+        let second_micro_batch = || {
+            calls.set(calls.get() + 1);
+            calls.get() == 2
+        };
+        let batch = rows(&trainer.model, 0);
+        let stopped = trainer.step_unless(&batch, 0, &second_micro_batch).unwrap();
+        assert!(stopped.is_none());
+        assert_eq!(fingerprint(&trainer), before);
+    }
 }
 
 #[test]
@@ -309,4 +333,54 @@ fn tokens_without_weight_are_not_trained_on() {
         weights: vec![1.0; 10],
     };
     assert!((pretrainer.evaluate(&[all]) - mean).abs() < 1e-5);
+}
+
+/// A kernel with the defect that cuDNN has had: gradients of keys that are not finite.
+struct Defective;
+
+impl Backend for Defective {
+    fn name(&self) -> &'static str {
+        "cudnn"
+    }
+    fn is_watched(&self) -> bool {
+        true
+    }
+    fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
+        CpuFlash.forward(qkv, visibility)
+    }
+    fn backward(
+        &self,
+        dout: &Tensor,
+        qkv: Qkv,
+        attended: &Attended,
+        visibility: Visibility,
+    ) -> InputGrads {
+        let grads = CpuFlash.backward(dout, qkv, attended, visibility);
+        let _ = grads.dk.get(0).get(3).fill_(f64::NAN);
+        grads
+    }
+}
+
+#[test]
+fn a_kernel_that_computes_nan_stops_the_run_and_is_named_with_layer_and_shape() {
+    for gates in [None, Some(vec![vec![0.5, 0.5], vec![1.0, 0.0]])] {
+        let mut trainer = trainer(Kind::Float, gates, true);
+        trainer.backend = Box::new(Defective);
+        let before = fingerprint(&trainer);
+        let rows = rows(&trainer.model, 0);
+        let error = trainer.step(&rows, 3).unwrap_err();
+        assert_eq!(
+            (error.code(), error.kind().exit_code()),
+            ("num.attention_grad", 5)
+        );
+        let text = error.to_string();
+        let expected = "dk of layer 1, shape [30, 2, 8] is not finite at step 3: \
+                        computed by attention backend `cudnn`";
+        assert_eq!(text, expected);
+        assert!(error.hint().unwrap().contains("attention.backend=flash"));
+        assert_eq!(fingerprint(&trainer), before, "nothing is updated");
+        // Between the steps that look, the gradient's norm still stops the run.
+        let error = trainer.step(&rows, 11).unwrap_err();
+        assert_eq!(error.code(), "num.not_finite");
+    }
 }

@@ -6,6 +6,7 @@ use prulong::data::mds::column::Encoding;
 use prulong::data::mds::value::Value;
 use prulong::data::mds::writer::{WriteOptions, Writer};
 use prulong::data::tokenizer::Tokenizer;
+use prulong::mask::gate_method::GateMethod;
 use prulong::mask::provenance::Provenance;
 use prulong::mask::sidecar::cut::{Target, TrainedGates, trained};
 use prulong::mask::sidecar::write::to_bytes;
@@ -123,7 +124,8 @@ impl Desk {
             seq_len: 128,
             num_steps: 10,
             seed: 1,
-            target_sparsity: 0.5,
+            method: GateMethod::PruLong,
+            target_sparsity: Some(0.5),
             data_id: "none".to_owned(),
             config_sha256: "none".to_owned(),
         };

@@ -1,6 +1,7 @@
 //! `prulong footprint` as a shell sees it.
 
 use assert_cmd::cargo::cargo_bin_cmd;
+use prulong::mask::gate_method::GateMethod;
 use prulong::mask::provenance::Provenance;
 use prulong::mask::sidecar::cut::{Target, TrainedGates, trained};
 use prulong::mask::sidecar::write::to_bytes;
@@ -244,7 +245,8 @@ fn mask_folder(config: &ModelConfig) -> tempfile::TempDir {
         seq_len: 128,
         num_steps: 10,
         seed: 1,
-        target_sparsity: 0.5,
+        method: GateMethod::PruLong,
+        target_sparsity: Some(0.5),
         data_id: "none".to_owned(),
         config_sha256: "none".to_owned(),
     };

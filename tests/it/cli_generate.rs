@@ -74,7 +74,11 @@ fn expected(policy: &dyn Policy, order: Option<&[Vec<usize>]>) -> Generation {
     }
     let engine = Engine {
         llama: &llama,
-        backend: Arc::from(choose::choose("auto", tch::Device::Cpu).unwrap()),
+        backend: Arc::from(
+            choose::choose("auto", choose::Case::on_cpu(tch::Kind::Float))
+                .unwrap()
+                .backend,
+        ),
         chunk_len: 16,
     };
     let text = tokenizer.encode(PROMPT).unwrap();

@@ -25,6 +25,11 @@ fn every_case_of_the_quick_mode_reports_time_speed_and_memory() {
         );
         assert_eq!(report["mb_per_s"].is_number(), name == "pack", "{name}");
         assert_eq!(report["backend"].is_string(), name.contains('/'), "{name}");
+        let is_step = name.starts_with("step/");
+        let share = report["roofline_share"].as_f64();
+        assert_eq!(share.is_some(), is_step, "{name}");
+        assert!(share.is_none_or(|share| share > 0.0), "{name}: {share:?}");
+        assert_eq!(report["span"].is_array(), is_step, "{name}");
         let is_infer = name.starts_with("infer/");
         assert_eq!(
             report["cost"].is_object(),

@@ -104,7 +104,7 @@ keep_last = 2
 "#;
 
 /// A folder with a configuration, and runs beside it.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
     command: &'static str,
     overrides: &'static [&'static str],
@@ -153,7 +153,7 @@ impl Place {
     }
 
     /// Gates on the model that a short pretraining makes.
-    fn train(overrides: &'static [&'static str]) -> Self {
+    pub(crate) fn train(overrides: &'static [&'static str]) -> Self {
         let place = Self::pretrain();
         assert_finished(&place.finish("base"));
         std::fs::write(place.dir.path().join("train.toml"), TRAIN).unwrap();
@@ -165,11 +165,23 @@ impl Place {
         }
     }
 
-    fn run_dir(&self, name: &str) -> PathBuf {
+    /// The baseline's gates on the same model and rows.
+    pub(crate) fn duo_attention() -> Self {
+        let place = Self::train(&[]);
+        let target = "[sparsity]\nstart = 0.0\nend = 0.5\nwarmup_ratio = 0.5\n";
+        let text = TRAIN
+            .replace(target, "")
+            .replace("gate_lr = 0.3\nlambda_lr = 0.3", "gate_lr = 0.2");
+        let text = format!("method = \"duo-attention\"\n{text}");
+        std::fs::write(place.dir.path().join("train.toml"), text).unwrap();
+        place
+    }
+
+    pub(crate) fn run_dir(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, name: &str) -> Command {
+    pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prulong"));
         command
             .arg(self.command)
@@ -189,7 +201,7 @@ impl Place {
         Running(self.command(name).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    fn finish(&self, name: &str) -> Output {
+    pub(crate) fn finish(&self, name: &str) -> Output {
         self.command(name).stderr(Stdio::piped()).output().unwrap()
     }
 
@@ -240,7 +252,7 @@ impl Place {
         numbers.collect()
     }
 
-    fn assert_same(&self, left: &str, right: &str) {
+    pub(crate) fn assert_same(&self, left: &str, right: &str) {
         assert_eq!(self.metrics(left), self.metrics(right));
         let (left, right) = (self.results(left), self.results(right));
         assert!(
@@ -255,7 +267,7 @@ impl Place {
     }
 }
 
-fn assert_finished(output: &Output) {
+pub(crate) fn assert_finished(output: &Output) {
     assert!(
         output.status.success(),
         "{}",
@@ -321,6 +333,11 @@ fn killed_training_of_gates_ends_with_the_bytes_of_a_run_that_was_not() {
 }
 
 #[test]
+fn killed_training_of_the_baseline_ends_with_the_bytes_of_a_run_that_was_not() {
+    check_kills(&Place::duo_attention(), 2);
+}
+
+#[test]
 fn killed_training_of_gates_and_weights_ends_with_the_bytes_of_a_run_that_was_not() {
     check_kills(&Place::train(EVERYTHING), 2);
 }
@@ -334,6 +351,7 @@ fn terminated_pretraining_saves_exits_with_75_and_continues_exactly() {
 fn terminated_training_saves_exits_with_75_and_continues_exactly() {
     check_stop(&Place::train(&[]));
     check_stop(&Place::train(EVERYTHING));
+    check_stop(&Place::duo_attention());
 }
 
 /// Whether every number that continues a run is finite; `lambda_1` and `lambda_2` are rounded copies for readers.
@@ -481,4 +499,25 @@ fn other_settings_are_refused_with_the_difference_and_change_nothing() {
         "{text}"
     );
     assert_eq!(before, place.results("run"));
+}
+
+#[test]
+fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
+    let place = Place::train(&["sparsity.settled_steps=1"]);
+    assert_finished(&place.finish("settled"));
+    let end = place.newest_step("settled");
+    // The ramp takes six steps of twelve.
+    assert!((7..NUM_STEPS).contains(&end), "{end}");
+    let events = |metrics: &[(u64, Vec<(String, u64)>)]| {
+        let (step, last) = metrics.last().unwrap().clone();
+        let settled = last
+            .iter()
+            .any(|(name, _)| name.starts_with("train.settled:"));
+        (step, settled, metrics.len())
+    };
+    let before = events(&place.metrics("settled"));
+    assert_eq!((before.0, before.1), (end, true));
+    assert_finished(&place.finish("settled"));
+    assert_eq!(place.newest_step("settled"), end);
+    assert_eq!(events(&place.metrics("settled")), before);
 }

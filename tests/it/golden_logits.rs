@@ -44,8 +44,10 @@ pub(crate) fn expected(name: &str) -> (Vec<i64>, Tensor) {
     (ids.collect(), logits)
 }
 
-fn model(name: &str) -> Llama {
-    Llama::load(&folder(name), Kind::Float, Device::Cpu).unwrap()
+/// The model with its weights in f32, and as they are loaded for inference.
+fn models(name: &str) -> [Llama; 2] {
+    let loads = [Llama::load, Llama::load_for_inference];
+    loads.map(|load| load(&folder(name), Kind::Float, Device::Cpu).unwrap())
 }
 
 /// Logits `[T, V]` with the text fed in pieces of at most `chunk_len` tokens.
@@ -74,9 +76,11 @@ fn logits(model: &Llama, ids: &[i64], chunk_len: usize) -> Tensor {
 fn logits_match_transformers() {
     for name in MODELS {
         let (ids, theirs) = expected(name);
-        let model = model(name);
-        for chunk_len in [ids.len(), 7] {
-            let ours = logits(&model, &ids, chunk_len);
+        for (model, chunk_len) in models(name)
+            .iter()
+            .flat_map(|model| [ids.len(), 7, 1].map(|len| (model, len)))
+        {
+            let ours = logits(model, &ids, chunk_len);
             assert_eq!(ours.size(), theirs.size(), "{name}");
             let error = (ours - &theirs).abs().max().double_value(&[]);
             assert!(
@@ -85,6 +89,32 @@ fn logits_match_transformers() {
             );
         }
     }
+}
+
+#[test]
+fn bf16_matrices_stay_bf16_for_inference_alone() {
+    let kinds = |model: &Llama| {
+        let tensors = model.named_tensors();
+        let is_norm = |name: &str| name.ends_with("norm.weight");
+        let (norms, matrices): (Vec<_>, Vec<_>) =
+            tensors.into_iter().partition(|(name, _)| is_norm(name));
+        [norms, matrices].map(|tensors| {
+            let kinds = tensors.iter().map(|(_, tensor)| tensor.kind());
+            kinds.collect::<std::collections::HashSet<_>>()
+        })
+    };
+    let [trains, infers] = models("sharded-bf16");
+    assert_eq!(kinds(&trains), [[Kind::Float].into(), [Kind::Float].into()]);
+    assert_eq!(
+        kinds(&infers),
+        [[Kind::Float].into(), [Kind::BFloat16].into()]
+    );
+    assert_eq!([trains.kind(), infers.kind()], [Kind::Float; 2]);
+    let wide = Llama::load_for_inference(&folder("sharded-bf16"), Kind::Double, Device::Cpu);
+    assert_eq!(
+        kinds(&wide.unwrap()),
+        [[Kind::Double].into(), [Kind::Double].into()]
+    );
 }
 
 /// The comparison can fail: each of these mistakes moves some logit by far more than the tolerance.

@@ -202,6 +202,8 @@ impl Asked<'_> {
                 dtype: "f32".to_owned(),
                 device: "cpu".to_owned(),
                 backend: "cpu-flash".to_owned(),
+                products: "mkl".to_owned(),
+                kernels: "aten".to_owned(),
                 num_threads: 1,
             },
         }

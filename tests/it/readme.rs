@@ -1,7 +1,8 @@
-//! The README's commands exist with the flags it shows.
+//! The README's commands exist with the flags it shows, and its figures are those of the stored results.
 
+use crate::performance::{readme, results};
 use assert_cmd::cargo::cargo_bin_cmd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Lines of shell blocks that call `prulong`, continued lines joined, prompts removed.
 fn commands(readme: &str) -> Vec<String> {
@@ -69,4 +70,29 @@ fn every_command_and_flag_exists() {
             assert!(words.contains(&flag), "`{flag}` is no flag of: {command}");
         }
     }
+}
+
+#[test]
+fn its_tables_are_those_of_the_stored_results() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let stored = results::load(&root.join("benches/results")).unwrap();
+    let renewed = readme::replaced(Path::new("README.md"), &text, &stored).unwrap();
+    assert!(renewed == text, "run `make readme-performance`");
+    assert!(stored.steps.len() >= 10 && stored.prompts.len() >= 20);
+    // Figures that were read off the files by hand.
+    for row in [
+        "| tiny (16 / 8), 4,096, f32, 16 + 128 | dense mask | AVX2, `af3f8b4` | 3.78 [3.75, 3.88] | 6 |",
+        "| tiny, full, 1,024 + 64, 16,384 | AVX2, `1a6c17c` | 1.03 [0.92, 1.32] | 2.40 [1.84, 3.37] | 18 |",
+        "| 124m, mask, 2,048 + 64, 1,024 | AVX2, `1a6c17c` | 0.91 | 1.94 | 1 | 24.9 / 37.1 | other rule |",
+    ] {
+        assert!(text.contains(row), "{row}");
+    }
+}
+
+#[test]
+fn a_document_without_markers_is_refused() {
+    let stored = results::Stored::default();
+    let error = readme::replaced(Path::new("x.md"), "no markers", &stored).unwrap_err();
+    assert!(error.to_string().contains("`x.md` has no pair of markers"));
 }

@@ -13,6 +13,7 @@ use prulong::model::llama::Llama;
 use prulong::model::save::SavedModel;
 use prulong::model::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
 use prulong::span::Span;
+use prulong::torch::offload::Offload;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -170,6 +171,7 @@ fn loss_and_gradients_equal_the_engine_on_the_plain_backend() {
         },
         settings: PassSettings {
             saving: Saving::Inputs,
+            offload: Offload::None,
             mlp_chunk_len: 7,
             loss_chunk_len: 5,
         },

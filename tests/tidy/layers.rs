@@ -4,7 +4,7 @@ use crate::lexer::words;
 use crate::tree::{SourceFile, Tree, declared_module};
 
 /// The whole order, lowest first. A module that is not here has no place yet.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 24] = [
     "fault",
     "random",
     "shape",
@@ -13,8 +13,10 @@ const ORDER: [&str; 22] = [
     "footprint",
     "mask",
     "config",
+    "estimate",
     "torch",
     "cuda",
+    "profile",
     "attention",
     "gate",
     "model",

@@ -8,7 +8,7 @@ use std::path::Path;
 const CHECKED_PATHS: [&str; 5] = ["src/", "kernels/", "configs/", "tests/", "benches/"];
 
 /// Folders of one thing per file, and the files one of which must name each of them.
-const REGISTRIES: [(&str, &[&str]); 4] = [
+const REGISTRIES: [(&str, &[&str]); 6] = [
     ("src/cli", &["src/cli/program.rs"]),
     ("src/eval/metric", &["src/eval/metric/registry.rs"]),
     ("src/eval/task", &["src/eval/task/registry.rs"]),
@@ -20,6 +20,8 @@ const REGISTRIES: [(&str, &[&str]); 4] = [
             "src/infer/policy/skipping.rs",
         ],
     ),
+    ("src/mask", &["src/mask/foreign/registry.rs"]),
+    ("src/train/method", &["src/cli/method_setup.rs"]),
 ];
 
 /// Files that no `mod` line declares.
@@ -134,7 +136,13 @@ pub(crate) fn unregistered(tree: &Tree) -> Vec<String> {
             let parent = Path::new(&file.path)
                 .parent()
                 .is_some_and(|parent| parent == Path::new(folder));
-            let is_thing = folder != "src/cli" || file.code.contains("pub fn run(args: Args)");
+            let is_thing = match folder {
+                "src/cli" => file.code.contains("pub fn run(args: Args)"),
+                "src/mask" => file
+                    .code
+                    .contains("pub fn files(sidecar: &Sidecar) -> Option<Files>"),
+                _ => true,
+            };
             parent
                 && is_thing
                 && !registries.contains(&file.path.as_str())

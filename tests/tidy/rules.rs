@@ -25,7 +25,7 @@ const HOMES: [(&str, &[&str]); 14] = [
 ];
 
 /// Modules without torch.
-const WITHOUT_TORCH: [&str; 8] = [
+const WITHOUT_TORCH: [&str; 9] = [
     "fault",
     "random",
     "shape",
@@ -34,6 +34,7 @@ const WITHOUT_TORCH: [&str; 8] = [
     "footprint",
     "mask",
     "config",
+    "estimate",
 ];
 
 /// Modules without clock and environment, besides those without torch.

@@ -3,9 +3,15 @@
 use super::*;
 use crate::checkpoint::identity::Identity;
 use crate::checkpoint::state::{NamedTensor, encode};
+use crate::checkpoint::store::{self, CheckpointStore};
+use crate::cli::export_source::STATE_NAME;
+use crate::fault::Kind;
 use crate::mask::arch::ArchFacts;
 use crate::mask::export::SIDECAR_NAME;
+use crate::mask::provenance::Provenance;
+use crate::train::run_dir::EXPORT_NAME;
 use clap::Parser;
+use std::path::Path;
 
 #[derive(Parser)]
 struct Line {
@@ -19,8 +25,10 @@ fn args(words: &[&str]) -> Args {
         .args
 }
 
-fn exported(words: &[&str]) -> Result<Report, AnyFault> {
-    export(&args(words))
+fn exported(words: &[&str]) -> Result<Exported, AnyFault> {
+    let mut masks = export(&args(words))?.masks;
+    assert_eq!(masks.len(), 1);
+    Ok(masks.remove(0))
 }
 
 fn refused(words: &[&str]) -> AnyFault {
@@ -199,4 +207,56 @@ fn a_damaged_newest_checkpoint_is_passed_over_with_a_warning() {
     let report = exported(&[text(run.path())]).unwrap();
     assert_eq!(report.step, Some(5));
     assert_eq!(report.warnings[0].code, "ckpt.corrupt");
+}
+
+#[test]
+fn several_targets_give_a_folder_each_or_nothing_at_all() {
+    let run = run_dir();
+    let words = [
+        text(run.path()),
+        "--sparsity",
+        "0.5",
+        "--sparsity",
+        "0.7",
+        "--num-retrieval",
+        "20",
+        "--num-retrieval",
+        "16",
+    ];
+    let report = export(&args(&words)).unwrap();
+    let kept: Vec<usize> = report.masks.iter().map(|mask| mask.num_retrieval).collect();
+    assert_eq!(kept, [16, 9, 20]);
+    assert_eq!(report.masks[0].warnings[0].code, "mask.same_count");
+    for mask in &report.masks {
+        let folder = run
+            .path()
+            .join(format!("masks/{}-of-32", mask.num_retrieval));
+        assert_eq!(mask.folder, folder);
+        assert!(mask.files.iter().all(|file| folder.join(file).is_file()));
+    }
+    let out = run.path().join("out");
+    std::fs::create_dir_all(out.join("9-of-32")).unwrap();
+    std::fs::write(out.join("9-of-32").join(SIDECAR_NAME), "in the way").unwrap();
+    let fault = refused(&[&words[..], &["-o", text(&out)]].concat());
+    assert_eq!(fault.code(), "mask.exists_differs");
+    assert!(!out.join("16-of-32").exists());
+}
+
+#[test]
+fn an_export_has_every_file_of_its_table() {
+    let run = run_dir();
+    let report = exported(&[text(run.path())]).unwrap();
+    let expected = [
+        "head_mask.safetensors",
+        "duo/full_attention_heads.tsv",
+        "duo/config.json",
+        "duo_rank/full_attention_heads.tsv",
+        "duo_rank/config.json",
+        "rtp_llm_headwise_config.json",
+        "head_scores.safetensors",
+        "README.md",
+    ];
+    assert_eq!(report.files, expected);
+    let engines: Vec<&str> = report.engines.iter().map(|advice| advice.engine).collect();
+    assert_eq!(engines.len(), 8, "{engines:?}");
 }

@@ -8,6 +8,7 @@ use super::json_kv::JsonKv;
 use super::key_values::KeyValues;
 use super::label_map::LabelMap;
 use super::mixture::Mixture;
+use super::multiple_passkey::{self, MultiplePasskey};
 use super::natural::{self, Natural};
 use super::needle_tokens::NeedleTokens;
 use super::needles::{self, Needles};
@@ -80,6 +81,13 @@ impl Materials {
                 let (text, tokens) = (self.text(needles::NAME)?, self.needle_tokens.clone());
                 Box::new(Needles::from_settings(settings, text, tokens)?)
             }
+            GeneratorSettings::MultiplePasskey(settings) => {
+                let text = self.text(multiple_passkey::NAME)?;
+                let (tokens, tokenizer) = (self.needle_tokens.clone(), self.tokenizer.clone());
+                Box::new(MultiplePasskey::from_settings(
+                    settings, text, tokens, tokenizer,
+                )?)
+            }
             GeneratorSettings::Natural(_) => {
                 let text = self.text(natural::NAME)?;
                 Box::new(Natural::new(text, self.tokenizer.bos()))
@@ -126,6 +134,7 @@ mod tests {
             r#"{"kind": "label-map", "weight": 1, "num_words_min": 2, "num_words_max": 5, "num_queries": 2}"#,
             r#"{"kind": "copy-table", "weight": 1, "num_rows_min": 1, "num_rows_max": 4, "num_queries": 2}"#,
             r#"{"kind": "needles", "weight": 1, "num_needles_min": 1, "num_needles_max": 3}"#,
+            r#"{"kind": "multiple-passkey", "weight": 1, "num_passkeys": 2, "num_words": 3}"#,
             r#"{"kind": "natural", "weight": 1}"#,
         ] {
             let settings = settings(text);

@@ -146,6 +146,40 @@ impl NaturalText {
         ids
     }
 
+    /// The first `len` tokens of all documents in the corpus's order, `joint` between them: each result is a prefix of a longer one.
+    ///
+    /// # Errors
+    /// [`DataError::GeneratorSetting`], naming `generator`, if the corpus is shorter.
+    pub fn prefix(
+        &self,
+        generator: &'static str,
+        len: usize,
+        joint: &[u32],
+    ) -> Result<Vec<u32>, DataError> {
+        let mut ids = Vec::with_capacity(len);
+        for index in 0..self.corpus.num_documents() {
+            if ids.len() >= len {
+                break;
+            }
+            if index > 0 {
+                ids.extend_from_slice(joint);
+            }
+            ids.extend_from_slice(self.corpus.document(index));
+        }
+        if ids.len() < len {
+            return Err(DataError::GeneratorSetting {
+                generator,
+                setting: "corpus",
+                problem: format!(
+                    "has {} tokens, one document needs {len}: name more text",
+                    ids.len()
+                ),
+            });
+        }
+        ids.truncate(len);
+        Ok(ids)
+    }
+
     fn draw_document(&self, rng: &mut ChaCha8Rng) -> &[u32] {
         let total = self.ends.last().copied().unwrap_or(1);
         let at = below(rng, total);
@@ -155,19 +189,18 @@ impl NaturalText {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::data::source::text::{Text, TextSettings};
     use crate::random::stream;
     use std::sync::LazyLock;
 
     /// The tiny model's tokenizer, loaded once.
-    pub(in crate::data::generate) static TOKENIZER: LazyLock<Arc<Tokenizer>> =
-        LazyLock::new(|| {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("checkpoints/tiny/tokenizer.json");
-            Arc::new(Tokenizer::from_file(&path).unwrap())
-        });
+    pub(crate) static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("checkpoints/tiny/tokenizer.json");
+        Arc::new(Tokenizer::from_file(&path).unwrap())
+    });
 
     /// Three documents of numbered code lines.
     pub(in crate::data::generate) fn natural() -> NaturalText {

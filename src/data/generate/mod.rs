@@ -1,4 +1,5 @@
-//! Training sequences for `prulong pretrain`: what a small model must see before it retrieves over its whole context.
+//! Training sequences made by rules, for `prulong pretrain` and `prulong pack --generate`: what a small model must see before it
+//! retrieves over its whole context, and what the baseline trains its gates on.
 //!
 //! One file per kind of sequence; a stage of the curriculum mixes them ([`mixture`]). Start reading at [`Generate`].
 //!
@@ -16,6 +17,7 @@ pub mod json_kv;
 pub mod key_values;
 pub mod label_map;
 pub mod mixture;
+pub mod multiple_passkey;
 pub mod natural;
 pub mod needle_form;
 pub mod needle_tokens;

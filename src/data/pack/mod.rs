@@ -14,6 +14,7 @@ pub mod best_fit;
 pub mod concat;
 pub mod cut;
 pub mod error;
+pub mod generated;
 pub mod piece;
 pub mod plan;
 pub mod report;

@@ -33,6 +33,8 @@ pub enum RowKind {
     BestFit,
     /// A cut of the running buffer.
     Concat,
+    /// One document made by rules.
+    Generated,
 }
 
 /// One planned row: spans in order, less than or exactly a row long together.

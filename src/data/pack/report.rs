@@ -27,6 +27,14 @@ pub struct RowCounts {
     pub best_fit: u64,
     /// Cuts of the running buffer.
     pub concat: u64,
+    /// Rows of a generated document; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generated: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Counts of one packed dataset. Tokens unless the name says otherwise.
@@ -73,6 +81,7 @@ impl PackReport {
             RowKind::Full => self.rows.full += 1,
             RowKind::BestFit => self.rows.best_fit += 1,
             RowKind::Concat => self.rows.concat += 1,
+            RowKind::Generated => self.rows.generated += 1,
         }
         self.padding += padding;
     }

@@ -207,6 +207,7 @@ fn write_manifest(
             })
             .collect(),
         settings: job.settings,
+        generated: None,
         report: report.clone(),
     };
     let mut rows = vec![0_u64; spool.documents.len()];

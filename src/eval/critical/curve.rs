@@ -28,6 +28,8 @@ pub struct Curve {
 pub struct Point {
     /// Title of its methods in the tables.
     pub title: String,
+    /// Retrieval heads of its masks; nothing for methods without one.
+    pub num_retrieval: Option<usize>,
     /// Mean KV footprint, counted from the caches.
     pub kv_footprint: f64,
     /// Mean KV peak, counted from the caches.
@@ -140,6 +142,7 @@ impl<'a> Items<'a> {
         });
         Point {
             title: setting.title(),
+            num_retrieval: setting.num_retrieval(),
             kv_footprint: mean(series.kv_footprints.into_iter()),
             kv_peak: mean(peaks.into_iter()),
             relative: (full > 0.0).then(|| score.mean / full),

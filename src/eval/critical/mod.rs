@@ -2,7 +2,7 @@
 //!
 //! [`family`] puts methods together that differ only in how much they keep; each family is a curve of footprint and score for
 //! every task, length and chunk length. [`study`] finds where the curves cross, and how sure that is; [`choice`] takes a part of
-//! it, and [`lines`] shows it.
+//! it, [`lines`] shows it, and [`smallest`] says which of the masks tried to use.
 //!
 //! # Decisions
 //! - Every method of a run answers the same items, so items are drawn again for all of them at once. An item that any method
@@ -14,5 +14,7 @@
 pub mod choice;
 pub mod curve;
 pub mod family;
+pub mod join;
 pub mod lines;
+pub mod smallest;
 pub mod study;

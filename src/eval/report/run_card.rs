@@ -38,8 +38,13 @@ pub(super) fn card(results: &Results) -> String {
     card.fact(
         "machine",
         &format!(
-            "{} on {}, attention {}, {} threads, libtorch {}",
-            machine.dtype, machine.device, machine.backend, machine.num_threads, machine.libtorch
+            "{} on {}, attention {}, kernels {}, {} threads, libtorch {}",
+            machine.dtype,
+            machine.device,
+            machine.backend,
+            machine.kernels,
+            machine.num_threads,
+            machine.libtorch
         ),
     );
     let grid = &of.grid;

@@ -30,12 +30,11 @@ impl DuoChunkCache {
         })
     }
 
-    /// Attends over the rows of one call, counting them.
-    fn attend_rows(&mut self, q_thd: &Tensor, k_skd: &Tensor, v_skd: &Tensor) -> Tensor {
+    /// Counts the rows of one call.
+    fn count(&mut self, q_thd: &Tensor, k_skd: &Tensor) {
         let heads = self.rows.num_kv_heads();
         self.held = heads * to_u64(row_count(k_skd));
         self.pairs += heads * attend::causal_pairs(q_thd, k_skd);
-        attend::causal(self.rows.backend(), q_thd, k_skd, v_skd)
     }
 }
 
@@ -48,11 +47,13 @@ impl HeadCache for DuoChunkCache {
     ) -> Result<Tensor, InferError> {
         if row_count(q_thd) == 1 {
             self.rows.push(k_tkd, v_tkd);
-            let (keys_skd, values_skd) = self.rows.all();
-            return Ok(self.attend_rows(q_thd, &keys_skd, &values_skd));
+            let (keys_skd, _) = self.rows.all();
+            self.count(q_thd, &keys_skd);
+            return Ok(self.rows.attend_newest(q_thd));
         }
         let (keys_skd, values_skd) = self.rows.before(self.span.window_len(), k_tkd, v_tkd)?;
-        let out_thd = self.attend_rows(q_thd, &keys_skd, &values_skd);
+        self.count(q_thd, &keys_skd);
+        let out_thd = attend::causal(self.rows.backend(), q_thd, &keys_skd, &values_skd);
         self.rows.push(k_tkd, v_tkd);
         Ok(out_thd)
     }

@@ -1,9 +1,10 @@
 //! Sink rows followed by a ring of the most recent rows, in one buffer.
 
 use super::RowSpec;
-use super::attend::row_count;
+use super::attend::{causal, row_count};
 use super::growing::allocate;
 use crate::attention::Backend;
+use crate::cuda::{active, streaming_decode};
 use crate::infer::error::InferError;
 use crate::infer::int::{to_i64, to_u64};
 use std::ops::Range;
@@ -60,6 +61,20 @@ impl SinkRing {
     pub(super) fn all(&self) -> (Tensor, Tensor) {
         let len = to_i64(self.seen.min(self.capacity()));
         (self.k_skd.narrow(0, 0, len), self.v_skd.narrow(0, 0, len))
+    }
+
+    /// Attends from the newest token over every row in use, its own included.
+    ///
+    /// # Shapes
+    /// `q_thd`: `[1, H, D]`. Returns the same.
+    pub(super) fn attend_newest(&self, q_thd: &Tensor) -> Tensor {
+        let (k_skd, v_skd) = self.all();
+        let Some(kernels) = active::kernels(q_thd) else {
+            return causal(self.backend(), q_thd, &k_skd, &v_skd);
+        };
+        let q_hd = q_thd.squeeze_dim(0).contiguous();
+        let decoded = streaming_decode::attend(kernels, &q_hd, &k_skd, &v_skd);
+        active::done(decoded).out.unsqueeze(0)
     }
 
     /// The sinks and the last `recent` tokens after them, oldest first, followed by the rows of a chunk.

@@ -146,8 +146,7 @@ impl HeadCache for SlidingCache {
             self.pairs += self.held;
             let token = self.rows.seen() - 1;
             let Some(turn) = self.turn(&(token..token + 1)) else {
-                let backend = self.rows.backend();
-                return Ok(attend::causal(backend, q_thd, &keys_skd, &values_skd));
+                return Ok(self.rows.attend_newest(q_thd));
             };
             let rows = Rows {
                 k_skd: &keys_skd,

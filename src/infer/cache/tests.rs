@@ -116,7 +116,11 @@ impl Input {
             kind: Kind::Double,
             device: Device::Cpu,
             expected_len,
-            backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
+            backend: Arc::from(
+                choose::choose("auto", choose::Case::on_cpu(Kind::Double))
+                    .unwrap()
+                    .backend,
+            ),
         }
     }
 

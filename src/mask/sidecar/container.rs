@@ -2,11 +2,11 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::mask::foreign::sniff;
+use crate::mask::json_pairs::Pairs;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 
 /// Largest file accepted, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
@@ -172,16 +172,8 @@ fn header_text(bytes: &[u8]) -> Result<&[u8], ContainerProblem> {
     if num_bytes > MAX_FILE_BYTES {
         return Err(too_many("file", num_bytes as u64, MAX_FILE_BYTES as u64));
     }
-    if bytes.starts_with(b"version https://git-lfs.") {
-        return Err(ContainerProblem::LfsPointer);
-    }
-    let text = bytes.trim_ascii_start();
-    let is_page = |tag: &[u8]| {
-        text.get(..tag.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(tag))
-    };
-    if is_page(b"<!doctype html") || is_page(b"<html") {
-        return Err(ContainerProblem::LooksLikeHtml);
+    if let Some(problem) = sniff::web_or_pointer(bytes) {
+        return Err(problem);
     }
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
         return Err(ContainerProblem::TooShort { num_bytes });
@@ -303,41 +295,5 @@ fn classify(error: SafeTensorError) -> ContainerProblem {
             }
         }
         other => header_problem(other),
-    }
-}
-
-/// A JSON object that remembers repeated keys.
-struct Pairs<T>(Vec<(String, T)>);
-
-impl<T> Pairs<T> {
-    fn get(&self, key: &str) -> Option<&T> {
-        let found = self.0.iter().find(|(name, _)| name == key);
-        found.map(|(_, value)| value)
-    }
-
-    fn duplicate(&self) -> Option<String> {
-        let mut seen = BTreeSet::new();
-        let repeated = self.0.iter().find(|(key, _)| !seen.insert(key));
-        repeated.map(|(key, _)| key.clone())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
-            type Value = Pairs<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(PairsVisitor(std::marker::PhantomData))
     }
 }

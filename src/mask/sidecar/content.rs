@@ -1,6 +1,7 @@
 //! What a sidecar holds.
 
 use crate::mask::arch::ArchFacts;
+use crate::mask::gate_method::GateMethod;
 use crate::mask::head_mask::HeadMask;
 use crate::mask::rank::Ranks;
 use crate::mask::rounding::Rounding;
@@ -14,9 +15,10 @@ pub struct Sidecar {
     pub mask: HeadMask,
     /// The order the decision was cut from; `rank < num_retrieval` is the mask.
     pub ranks: Ranks,
-    /// Learned gate parameters, row-major, finite; absent unless trained.
+    /// Learned parameters of HardConcrete gates, row-major, finite; absent unless trained so.
     pub log_alpha: Option<Vec<f32>>,
-    /// Trained: sigmoid(1.2 `log_alpha`); imported: the foreign score. Saturates: never the source of the order.
+    /// PruLong: sigmoid(1.2 `log_alpha`), which saturates and is never the source of the order. DuoAttention: the gate as the last
+    /// update left it. Imported: the foreign score.
     pub gate_score: Option<Vec<f32>>,
     /// Rule that gave the count.
     pub rounding: Rounding,
@@ -65,6 +67,8 @@ const RANK_SOURCES: [(RankSource, &str); 4] = [
 /// Facts about the training run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
+    /// How the gates were trained.
+    pub method: GateMethod,
     /// Span the gates saw.
     pub span: Span,
     /// Tokens per row.
@@ -73,8 +77,8 @@ pub struct Training {
     pub num_steps: u64,
     /// Seed.
     pub seed: u64,
-    /// Sparsity the run ends at.
-    pub target_sparsity: f64,
+    /// Sparsity the run ends at; absent if its method has no target.
+    pub target_sparsity: Option<f64>,
     /// Fingerprint of the packed data.
     pub data_id: String,
     /// SHA-256 of the resolved configuration.
@@ -94,6 +98,8 @@ pub struct Base {
     pub weights_sha256: Option<String>,
     /// Whether the weights trained together with the gates.
     pub weights_modified: bool,
+    /// Architecture fingerprint of the model it was bound to before its vocabulary was enlarged.
+    pub rebased_from: Option<String>,
 }
 
 impl RankSource {

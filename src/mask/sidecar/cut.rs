@@ -2,11 +2,13 @@
 
 use super::content::{Base, RankSource, Sidecar, Training};
 use crate::fault::{Coded, Kind};
+use crate::mask::foreign::problem::ForeignProblem;
 use crate::mask::provenance::Provenance;
 use crate::mask::rank::Ranks;
 use crate::mask::reference_order::reference_order;
 use crate::mask::rounding::Rounding;
 use crate::mask::soft_gate;
+use crate::shape::AttentionShape;
 
 /// How many heads to keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +22,32 @@ pub enum Target {
     },
     /// The count itself.
     NumRetrieval(usize),
+}
+
+impl Target {
+    /// Retrieval heads of `num_heads`.
+    ///
+    /// # Errors
+    /// [`CutError::Sparsity`], [`CutError::Rule`] or [`CutError::Count`].
+    pub fn num_retrieval(self, num_heads: usize) -> Result<usize, CutError> {
+        let num_retrieval = match self {
+            Self::NumRetrieval(count) => count,
+            Self::Sparsity { sparsity, rounding } => {
+                if !(0.0..=1.0).contains(&sparsity) {
+                    return Err(CutError::Sparsity { sparsity });
+                }
+                let count = rounding.num_retrieval(num_heads, sparsity);
+                count.ok_or(CutError::Rule { rounding })?
+            }
+        };
+        if num_retrieval > num_heads {
+            return Err(CutError::Count {
+                num_retrieval,
+                num_heads,
+            });
+        }
+        Ok(num_retrieval)
+    }
 }
 
 /// Gates as training left them.
@@ -58,9 +86,12 @@ pub enum CutError {
     /// The reference's order needs gates.
     #[error("the reference's order needs `log_alpha`, which this mask does not have")]
     NoGates,
+    /// A decision has no order to cut it again.
+    #[error(transparent)]
+    Binary(#[from] ForeignProblem),
     /// Gates that cannot be ordered.
     #[error(
-        "`log_alpha` holds NaN or infinity, or {found} values for {num_layers} layers of {num_kv_heads} kv heads"
+        "the gates hold NaN or infinity, or {found} values for {num_layers} layers of {num_kv_heads} kv heads"
     )]
     Gates {
         /// Values found.
@@ -76,11 +107,18 @@ impl Coded for CutError {
     fn code(&self) -> &'static str {
         match self {
             Self::Gates { .. } => "mask.nonfinite",
+            Self::Binary(problem) => problem.code(),
             _ => "mask.target",
         }
     }
     fn kind(&self) -> Kind {
         Kind::Input
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Binary(problem) => Some(problem.hint()),
+            _ => None,
+        }
     }
 }
 
@@ -94,58 +132,89 @@ pub fn trained(
     target: Target,
 ) -> Result<Sidecar, CutError> {
     let shape = provenance.arch.shape();
-    let unusable = CutError::Gates {
-        found: gates.log_alpha.len(),
-        num_layers: shape.num_layers,
-        num_kv_heads: shape.num_kv_heads,
-    };
-    let ranks = Ranks::by_score(shape.num_layers, shape.num_kv_heads, gates.log_alpha);
-    let ranks = ranks.ok_or(unusable)?;
+    let ranks = ranked(gates.log_alpha, &shape)?;
     let uncut = Sidecar {
-        mask: ranks.cut(0),
-        ranks,
         log_alpha: Some(gates.log_alpha.to_vec()),
         gate_score: Some(gates.log_alpha.iter().map(|a| soft_f32(*a)).collect()),
+        ..uncut(ranks, RankSource::LogAlpha, gates.num_steps, provenance)
+    };
+    recut(&uncut, target)
+}
+
+/// A mask from the gates of a DuoAttention run after `num_steps`, row-major, as the last update left them.
+///
+/// # Errors
+/// As [`trained`].
+pub fn distilled(
+    gates: &[f32],
+    num_steps: u64,
+    provenance: &Provenance,
+    target: Target,
+) -> Result<Sidecar, CutError> {
+    let ranks = ranked(gates, &provenance.arch.shape())?;
+    let uncut = Sidecar {
+        gate_score: Some(gates.to_vec()),
+        ..uncut(ranks, RankSource::Score, num_steps, provenance)
+    };
+    recut(&uncut, target)
+}
+
+/// Heads by descending parameter, ties by (layer, kv head).
+fn ranked(parameters: &[f32], shape: &AttentionShape) -> Result<Ranks, CutError> {
+    let (num_layers, num_kv_heads) = (shape.num_layers, shape.num_kv_heads);
+    let ranks = Ranks::by_score(num_layers, num_kv_heads, parameters);
+    ranks.ok_or(CutError::Gates {
+        found: parameters.len(),
+        num_layers,
+        num_kv_heads,
+    })
+}
+
+/// A mask of no retrieval head in the order of `ranks`, without the numbers that gave it.
+fn uncut(
+    ranks: Ranks,
+    rank_source: RankSource,
+    num_steps: u64,
+    provenance: &Provenance,
+) -> Sidecar {
+    Sidecar {
+        mask: ranks.cut(0),
+        ranks,
+        log_alpha: None,
+        gate_score: None,
         rounding: Rounding::Count,
         target_sparsity: None,
-        rank_source: RankSource::LogAlpha,
+        rank_source,
         source: "trained".to_owned(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         span: provenance.deploy_span,
         streaming_rule: None,
         chunk_len: None,
-        training: Some(training(gates.num_steps, provenance)),
+        training: Some(training(num_steps, provenance)),
         base: base(provenance),
         other: std::collections::BTreeMap::new(),
-    };
-    recut(&uncut, target)
+    }
 }
 
 /// The same order at another count; what was evaluated with the old mask is dropped.
 ///
-/// This is no re-thresholding: the order is stored, and a mask is a prefix of it.
+/// This is no re-thresholding: the order is stored, and a mask is a prefix of it. A mask that was imported as a decision has no
+/// order, and only its own count.
 ///
 /// # Errors
 /// [`CutError`] for an impossible target.
 pub fn recut(sidecar: &Sidecar, target: Target) -> Result<Sidecar, CutError> {
     let (ranks, rank_source) = order(sidecar, target)?;
-    let num_heads = ranks.ranks().len();
-    let (num_retrieval, rounding, target_sparsity) = match target {
-        Target::NumRetrieval(count) => (count, Rounding::Count, None),
-        Target::Sparsity { sparsity, rounding } => {
-            if !(0.0..=1.0).contains(&sparsity) {
-                return Err(CutError::Sparsity { sparsity });
-            }
-            let count = rounding.num_retrieval(num_heads, sparsity);
-            let count = count.ok_or(CutError::Rule { rounding })?;
-            (count, rounding, Some(sparsity))
-        }
+    let num_retrieval = target.num_retrieval(ranks.ranks().len())?;
+    let (rounding, target_sparsity) = match target {
+        Target::NumRetrieval(_) => (Rounding::Count, None),
+        Target::Sparsity { sparsity, rounding } => (rounding, Some(sparsity)),
     };
-    if num_retrieval > num_heads {
-        return Err(CutError::Count {
-            num_retrieval,
-            num_heads,
-        });
+    if sidecar.rank_source == RankSource::Mask {
+        if sidecar.mask.num_retrieval() == num_retrieval {
+            return Ok(sidecar.clone());
+        }
+        return Err(ForeignProblem::already_binary(&sidecar.mask, num_retrieval).into());
     }
     Ok(Sidecar {
         mask: ranks.cut(num_retrieval),
@@ -193,6 +262,7 @@ fn order(sidecar: &Sidecar, target: Target) -> Result<(Ranks, RankSource), CutEr
 
 fn training(num_steps: u64, provenance: &Provenance) -> Training {
     Training {
+        method: provenance.method,
         span: provenance.train_span,
         seq_len: provenance.seq_len,
         num_steps,
@@ -210,6 +280,7 @@ fn base(provenance: &Provenance) -> Base {
         arch: provenance.arch.clone(),
         weights_sha256: provenance.base_weights_sha256.clone(),
         weights_modified: provenance.weights_modified,
+        rebased_from: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) const BLOCK_LEN: &str = "prulong.block_len";
 pub(super) const WINDOW_INCLUDES_QUERY: &str = "prulong.window_includes_query";
 pub(super) const STREAMING_RULE: &str = "prulong.streaming_rule";
 pub(super) const CHUNK_LEN: &str = "prulong.chunk_len";
+pub(super) const TRAIN_METHOD: &str = "prulong.train_method";
 pub(super) const TRAIN_SINK_LEN: &str = "prulong.train_sink_len";
 pub(super) const TRAIN_WINDOW_LEN: &str = "prulong.train_window_len";
 pub(super) const TRAIN_BLOCK_LEN: &str = "prulong.train_block_len";
@@ -33,6 +34,7 @@ pub(super) const TRAIN_TARGET_SPARSITY: &str = "prulong.train_target_sparsity";
 pub(super) const TRAIN_DATA_ID: &str = "prulong.train_data_id";
 pub(super) const TRAIN_CONFIG_SHA256: &str = "prulong.train_config_sha256";
 pub(super) const WEIGHTS_MODIFIED: &str = "prulong.weights_modified";
+pub(super) const REBASED_FROM: &str = "prulong.rebased_from";
 pub(super) const BASE_MODEL: &str = "base_model_name_or_path";
 pub(super) const BASE_REVISION: &str = "base_model_revision";
 pub(super) const BASE_ARCH_SHA256: &str = "base_model_arch_sha256";
@@ -40,7 +42,7 @@ pub(super) const BASE_CONFIG: &str = "base_model_config";
 pub(super) const BASE_WEIGHTS_SHA256: &str = "base_weights_sha256";
 
 /// Every key above: whatever else a file holds is kept untouched.
-pub(super) const KNOWN: [&str; 38] = [
+pub(super) const KNOWN: [&str; 40] = [
     FORMAT,
     FORMAT_VERSION,
     KIND,
@@ -64,6 +66,7 @@ pub(super) const KNOWN: [&str; 38] = [
     WINDOW_INCLUDES_QUERY,
     STREAMING_RULE,
     CHUNK_LEN,
+    TRAIN_METHOD,
     TRAIN_SINK_LEN,
     TRAIN_WINDOW_LEN,
     TRAIN_BLOCK_LEN,
@@ -74,6 +77,7 @@ pub(super) const KNOWN: [&str; 38] = [
     TRAIN_DATA_ID,
     TRAIN_CONFIG_SHA256,
     WEIGHTS_MODIFIED,
+    REBASED_FROM,
     BASE_MODEL,
     BASE_REVISION,
     BASE_ARCH_SHA256,

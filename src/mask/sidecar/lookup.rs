@@ -26,7 +26,7 @@ impl Lookup<'_> {
         };
         if view.dtype() != dtype {
             return Err(MaskProblem::Dtype {
-                tensor: name,
+                tensor: name.to_owned(),
                 expected: dtype_name(dtype),
                 found: view.dtype().to_string(),
             });

@@ -2,12 +2,14 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::check::Check;
 use super::container::{Container, ContainerProblem, MAX_FILE_BYTES};
 use super::content::{Base, RankSource, Sidecar, Training};
 use super::keys;
 use super::lookup::{Lookup, Parsed, float, integer, missing, rule, shape};
 use crate::mask::arch::ArchFacts;
 use crate::mask::error::{MaskError, MaskProblem, MaskWarning};
+use crate::mask::gate_method::GateMethod;
 use crate::mask::head_mask::HeadMask;
 use crate::mask::rank::Ranks;
 use crate::mask::rounding::Rounding;
@@ -34,12 +36,22 @@ pub struct Checked {
 /// # Errors
 /// [`MaskError`] as [`parse`], or if the bytes cannot be read.
 pub fn read(reader: impl Read, file: &Path) -> Result<Checked, MaskError> {
+    read_reporting(reader, file).1
+}
+
+/// As [`read`], with what [`parse_reporting`] says besides.
+pub fn read_reporting(reader: impl Read, file: &Path) -> (Check, Result<Checked, MaskError>) {
     let mut bytes = Vec::new();
     // One byte more than the cap tells a file that is too large from one that just fits.
     let limit = (MAX_FILE_BYTES as u64).saturating_add(1);
     let read = reader.take(limit).read_to_end(&mut bytes);
-    read.map_err(|source| MaskError::new(file, ContainerProblem::Read { source }))?;
-    parse(&bytes, file)
+    match read {
+        Ok(_) => parse_reporting(&bytes, file),
+        Err(source) => {
+            let error = MaskError::new(file, ContainerProblem::Read { source });
+            (Check::Structure, Err(error))
+        }
+    }
 }
 
 /// Checks everything that a sidecar says about itself. `file` only names it in errors.
@@ -47,36 +59,58 @@ pub fn read(reader: impl Read, file: &Path) -> Result<Checked, MaskError> {
 /// # Errors
 /// [`MaskError`], the first of checks 1 to 8 that fails; nothing falls back to another mask.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Checked, MaskError> {
-    let fail = |problem| MaskError::new(file, problem);
-    let container = Container::parse(bytes).map_err(|problem| MaskError::new(file, problem))?;
-    let sidecar = Lookup(&container).sidecar().map_err(fail)?;
-    let num_heads = sidecar.mask.flags().len();
-    let warnings = match sidecar.mask.num_retrieval() {
-        0 => vec![MaskWarning::AllStreaming { num_heads }],
-        kept if kept == num_heads => vec![MaskWarning::AllRetrieval { num_heads }],
-        _ => Vec::new(),
+    parse_reporting(bytes, file).1
+}
+
+/// As [`parse`], with the check that failed, or the last one that a file passes by itself.
+pub fn parse_reporting(bytes: &[u8], file: &Path) -> (Check, Result<Checked, MaskError>) {
+    let mut at = Check::Structure;
+    let checked = match Container::parse(bytes) {
+        Ok(container) => Lookup(&container).sidecar(&mut at),
+        Err(problem) => Err(problem.into()),
     };
-    Ok(Checked { sidecar, warnings })
+    let checked = checked.map(|sidecar| Checked {
+        warnings: one_class(&sidecar.mask).into_iter().collect(),
+        sidecar,
+    });
+    (at, checked.map_err(|problem| MaskError::new(file, problem)))
+}
+
+/// Check 13: whether every head is of one kind.
+pub fn one_class(mask: &HeadMask) -> Option<MaskWarning> {
+    let num_heads = mask.flags().len();
+    match mask.num_retrieval() {
+        0 => Some(MaskWarning::AllStreaming { num_heads }),
+        kept if kept == num_heads => Some(MaskWarning::AllRetrieval { num_heads }),
+        _ => None,
+    }
 }
 
 impl Lookup<'_> {
-    fn sidecar(&self) -> Parsed<Sidecar> {
+    /// `at` is the check at work.
+    fn sidecar(&self, at: &mut Check) -> Parsed<Sidecar> {
+        *at = Check::Kind;
+        self.check_kind()?;
+        *at = Check::Words;
         self.check_words()?;
+        *at = Check::Mask;
         let mask = self.mask()?;
+        *at = Check::Counts;
         self.check_counts(&mask)?;
+        *at = Check::Rank;
         let ranks = self.ranks(&mask)?;
+        *at = Check::Gates;
         let log_alpha = self.floats(keys::LOG_ALPHA, &mask)?;
         let gate_score = self.floats(keys::GATE_SCORE, &mask)?;
         let rank_source = self.named(keys::RANK_SOURCE, "a known order", RankSource::from_name)?;
         check_order(&ranks, rank_source, log_alpha.as_deref())?;
+        *at = Check::Span;
         let span = self.span([keys::SINK_LEN, keys::WINDOW_LEN, keys::BLOCK_LEN])?;
         if self.text(keys::WINDOW_INCLUDES_QUERY) != Some("true") {
             let reason = format!("`{}` is not `true`", keys::WINDOW_INCLUDES_QUERY);
             return Err(MaskProblem::Span { reason });
         }
-        let base = self.base(&mask)?;
         Ok(Sidecar {
-            mask,
             ranks,
             log_alpha,
             gate_score,
@@ -89,22 +123,35 @@ impl Lookup<'_> {
             streaming_rule: self.optional(keys::STREAMING_RULE, "a known rule", rule)?,
             chunk_len: self.optional(keys::CHUNK_LEN, "a whole number", integer)?,
             training: self.training()?,
-            base,
             other: self.other(),
+            base: {
+                *at = Check::BaseArch;
+                self.base(&mask)?
+            },
+            mask,
         })
     }
 
-    /// Checks 2 and 3.
-    fn check_words(&self) -> Parsed<()> {
+    /// Check 2.
+    fn check_kind(&self) -> Parsed<()> {
         let found = |key| self.text(key).map(str::to_owned);
         if self.text(keys::KIND) != Some(keys::KIND_VALUE) {
             let found = found(keys::KIND);
-            return Err(MaskProblem::Kind { found });
+            return Err(MaskProblem::Kind {
+                expected: keys::KIND_VALUE,
+                found,
+            });
         }
         if self.text(keys::FORMAT_VERSION) != Some(keys::VERSION_VALUE) {
             let found = found(keys::FORMAT_VERSION);
             return Err(MaskProblem::Version { found });
         }
+        Ok(())
+    }
+
+    /// Check 3.
+    fn check_words(&self) -> Parsed<()> {
+        let found = |key| self.text(key).map(str::to_owned);
         for (key, expected) in [
             (keys::HEAD_AXIS, keys::HEAD_AXIS_VALUE),
             (keys::HEAD_ORDER, keys::HEAD_ORDER_VALUE),
@@ -120,7 +167,11 @@ impl Lookup<'_> {
         }
         if self.text(keys::MASK_VALUES) != Some(keys::MASK_VALUES_VALUE) {
             let found = found(keys::MASK_VALUES);
-            return Err(MaskProblem::PolarityUnstated { found });
+            return Err(MaskProblem::PolarityUnstated {
+                key: keys::MASK_VALUES,
+                expected: keys::MASK_VALUES_VALUE,
+                found,
+            });
         }
         Ok(())
     }
@@ -200,7 +251,7 @@ impl Lookup<'_> {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             let (layer, kv_head) = place(index, mask.num_kv_heads());
             return Err(MaskProblem::NonFinite {
-                tensor: name,
+                tensor: name.to_owned(),
                 layer,
                 kv_head,
             });
@@ -258,6 +309,7 @@ impl Lookup<'_> {
                 "`true` or `false`",
                 |text| text.parse().ok(),
             )?,
+            rebased_from: self.text(keys::REBASED_FROM).map(str::to_owned),
         })
     }
 
@@ -266,7 +318,21 @@ impl Lookup<'_> {
             return Ok(None);
         }
         let whole = "a whole number";
+        let method = match self.text(keys::TRAIN_METHOD) {
+            Some(_) => {
+                let expected = "`prulong` or `duo-attention`";
+                self.required_as(keys::TRAIN_METHOD, expected, GateMethod::from_name)?
+            }
+            None => GateMethod::default(),
+        };
+        // PruLong trains towards a target, and says which.
+        let has_target =
+            method == GateMethod::PruLong || self.text(keys::TRAIN_TARGET_SPARSITY).is_some();
+        let target_sparsity = has_target
+            .then(|| self.required_as(keys::TRAIN_TARGET_SPARSITY, "a float", float))
+            .transpose()?;
         Ok(Some(Training {
+            method,
             span: self.span([
                 keys::TRAIN_SINK_LEN,
                 keys::TRAIN_WINDOW_LEN,
@@ -275,7 +341,7 @@ impl Lookup<'_> {
             seq_len: self.required_as(keys::TRAIN_SEQ_LEN, whole, integer)?,
             num_steps: self.required_as(keys::TRAIN_STEPS, whole, integer)?,
             seed: self.required_as(keys::TRAIN_SEED, whole, integer)?,
-            target_sparsity: self.required_as(keys::TRAIN_TARGET_SPARSITY, "a float", float)?,
+            target_sparsity,
             data_id: self.required(keys::TRAIN_DATA_ID)?.to_owned(),
             config_sha256: self.required(keys::TRAIN_CONFIG_SHA256)?.to_owned(),
         }))

@@ -297,9 +297,11 @@ fn the_mask_tensor_is_checked() {
     check_edit("mask.shape", |parts| {
         parts.tensors.remove("retrieval_mask");
     });
-    check_edit("mask.dtype", |parts| {
-        parts.tensors.get_mut("retrieval_mask").unwrap().0 = json!("I8");
-    });
+    for dtype in ["I8", "BOOL"] {
+        check_edit("mask.dtype", |parts| {
+            parts.tensors.get_mut("retrieval_mask").unwrap().0 = json!(dtype);
+        });
+    }
     check_edit("mask.shape", |parts| {
         parts.tensors.get_mut("retrieval_mask").unwrap().1 = json!([4, 3]);
     });

@@ -1,53 +1,47 @@
 //! A sidecar's bytes.
-//!
-//! # Decisions
-//! The header is written here and not by the safetensors crate, which keeps metadata in a hash map: the same content would give
-//! different files (huggingface/safetensors#790).
 
 use super::content::{Sidecar, Training};
 use super::keys;
-use crate::mask::canonical;
-use serde_json::{Map, Value, json};
+use crate::mask::export::SIDECAR_NAME;
+use crate::mask::foreign::content::Files;
+use crate::mask::gate_method::GateMethod;
+use crate::mask::tensor_file::{self, Tensor};
 use std::collections::BTreeMap;
 
 /// The file: header length, canonical header padded to 8 bytes, then 4-byte tensors by name and the mask.
 pub fn to_bytes(sidecar: &Sidecar) -> Vec<u8> {
     let shape = [sidecar.mask.num_layers(), sidecar.mask.num_kv_heads()];
-    let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), json!(metadata(sidecar)));
-    let mut data = Vec::new();
-    for (name, dtype, bytes) in tensors(sidecar) {
-        let start = data.len();
-        data.extend_from_slice(&bytes);
-        let info = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]});
-        header.insert(name.to_owned(), info);
-    }
-    let mut text = canonical::to_string(&Value::Object(header));
-    while !text.len().is_multiple_of(8) {
-        text.push(' ');
-    }
-    let mut file = (text.len() as u64).to_le_bytes().to_vec();
-    file.extend_from_slice(text.as_bytes());
-    file.extend_from_slice(&data);
-    file
+    tensor_file::to_bytes(&metadata(sidecar), shape, &tensors(sidecar))
+}
+
+/// The file under its usual name.
+pub fn files(sidecar: &Sidecar) -> Option<Files> {
+    Some(vec![(SIDECAR_NAME, to_bytes(sidecar))])
 }
 
 /// Tensors in data order: every one is aligned because the single-byte mask comes last.
-fn tensors(sidecar: &Sidecar) -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    let floats = |values: &Vec<f32>| values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let ranks = sidecar.ranks.ranks().iter();
+fn tensors(sidecar: &Sidecar) -> Vec<Tensor> {
     let mut tensors = Vec::new();
     if let Some(values) = &sidecar.gate_score {
-        tensors.push((keys::GATE_SCORE, "F32", floats(values)));
+        tensors.push(Tensor::f32(keys::GATE_SCORE, values));
     }
     if let Some(values) = &sidecar.log_alpha {
-        tensors.push((keys::LOG_ALPHA, "F32", floats(values)));
+        tensors.push(Tensor::f32(keys::LOG_ALPHA, values));
     }
+    let ranks = sidecar.ranks.ranks().iter();
     // Ranks stay below 2^24 by the reader's caps, so the low 4 bytes are the I32.
     let rank_bytes = ranks.flat_map(|rank| (*rank as u64).to_le_bytes().into_iter().take(4));
-    tensors.push((keys::RETRIEVAL_RANK, "I32", rank_bytes.collect()));
+    tensors.push(Tensor {
+        name: keys::RETRIEVAL_RANK,
+        dtype: "I32",
+        bytes: rank_bytes.collect(),
+    });
     let flags = sidecar.mask.flags().iter().map(|flag| u8::from(*flag));
-    tensors.push((keys::RETRIEVAL_MASK, "U8", flags.collect()));
+    tensors.push(Tensor {
+        name: keys::RETRIEVAL_MASK,
+        dtype: "U8",
+        bytes: flags.collect(),
+    });
     tensors
 }
 
@@ -122,6 +116,7 @@ fn base_metadata(sidecar: &Sidecar) -> Entries {
     let optional = [
         (keys::BASE_REVISION, &base.revision),
         (keys::BASE_WEIGHTS_SHA256, &base.weights_sha256),
+        (keys::REBASED_FROM, &base.rebased_from),
     ];
     for (key, value) in optional {
         entries.extend(value.clone().map(|value| (key.to_owned(), value)));
@@ -131,20 +126,27 @@ fn base_metadata(sidecar: &Sidecar) -> Entries {
 
 fn training_metadata(training: &Training) -> Entries {
     let span = &training.span;
-    [
-        (keys::TRAIN_SINK_LEN, span.sink_len().to_string()),
-        (keys::TRAIN_WINDOW_LEN, span.window_len().to_string()),
-        (keys::TRAIN_BLOCK_LEN, span.block_len().to_string()),
-        (keys::TRAIN_SEQ_LEN, training.seq_len.to_string()),
-        (keys::TRAIN_STEPS, training.num_steps.to_string()),
-        (keys::TRAIN_SEED, training.seed.to_string()),
+    // What was there before there was a second method says nothing of it.
+    let method =
+        (training.method != GateMethod::default()).then(|| training.method.name().to_owned());
+    let target = training.target_sparsity.map(keys::float_text);
+    let facts = [
+        (keys::TRAIN_METHOD, method),
+        (keys::TRAIN_SINK_LEN, Some(span.sink_len().to_string())),
+        (keys::TRAIN_WINDOW_LEN, Some(span.window_len().to_string())),
+        (keys::TRAIN_BLOCK_LEN, Some(span.block_len().to_string())),
+        (keys::TRAIN_SEQ_LEN, Some(training.seq_len.to_string())),
+        (keys::TRAIN_STEPS, Some(training.num_steps.to_string())),
+        (keys::TRAIN_SEED, Some(training.seed.to_string())),
+        (keys::TRAIN_TARGET_SPARSITY, target),
+        (keys::TRAIN_DATA_ID, Some(training.data_id.clone())),
         (
-            keys::TRAIN_TARGET_SPARSITY,
-            keys::float_text(training.target_sparsity),
+            keys::TRAIN_CONFIG_SHA256,
+            Some(training.config_sha256.clone()),
         ),
-        (keys::TRAIN_DATA_ID, training.data_id.clone()),
-        (keys::TRAIN_CONFIG_SHA256, training.config_sha256.clone()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    let known = facts
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    known.collect()
 }

@@ -81,7 +81,11 @@ impl Input {
             kind: Kind::Double,
             device: Device::Cpu,
             expected_len: 1,
-            backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
+            backend: Arc::from(
+                choose::choose("auto", choose::Case::on_cpu(Kind::Double))
+                    .unwrap()
+                    .backend,
+            ),
         };
         let mut cache = ModelCache::open(policy, 1, spec).unwrap();
         let positions: Vec<i64> = (0..signed(self.len)).collect();

@@ -130,7 +130,11 @@ impl Dense {
             kind: Kind::Double,
             device: Device::Cpu,
             expected_len: 4,
-            backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
+            backend: Arc::from(
+                choose::choose("auto", choose::Case::on_cpu(Kind::Double))
+                    .unwrap()
+                    .backend,
+            ),
         };
         ModelCache::open(policy, 1, spec).unwrap()
     }

@@ -102,7 +102,11 @@ pub(super) fn open(policy: &dyn Policy) -> ModelCache {
         kind: Kind::Double,
         device: Device::Cpu,
         expected_len: 1000,
-        backend: Arc::from(choose::choose("auto", Device::Cpu).unwrap()),
+        backend: Arc::from(
+            choose::choose("auto", choose::Case::on_cpu(Kind::Double))
+                .unwrap()
+                .backend,
+        ),
     };
     ModelCache::open(policy, NUM_LAYERS, spec).unwrap()
 }

@@ -1,0 +1,288 @@
+//! What `prulong export-mask` cuts masks from: the gates of a run, or the stored order of a mask.
+
+use crate::checkpoint::state;
+use crate::checkpoint::store::{self, CheckpointStore, Loaded};
+use crate::cli::coded_text::CodedText;
+use crate::fault::{AnyFault, Coded, Kind};
+use crate::mask::gate_method::GateMethod;
+use crate::mask::provenance::{Provenance, ProvenanceError};
+use crate::mask::rounding::Rounding;
+use crate::mask::sidecar::content::Sidecar;
+use crate::mask::sidecar::cut::{Target, TrainedGates, distilled, recut, trained};
+use crate::mask::sidecar::read;
+use crate::train::run_dir::{EXPORT_NAME, MASKS_NAME};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file of a checkpoint that holds the gates.
+pub(super) const STATE_NAME: &str = "state.safetensors";
+
+/// The tensor that holds them.
+fn gates_name(method: GateMethod) -> &'static str {
+    match method {
+        GateMethod::PruLong => "log_alpha",
+        GateMethod::DuoAttention => "gate",
+    }
+}
+
+/// Something that masks are cut from.
+pub(super) struct Source {
+    kind: SourceKind,
+    /// What its reader noticed.
+    pub(super) warnings: Vec<CodedText>,
+}
+
+enum SourceKind {
+    Run {
+        dir: PathBuf,
+        provenance: Box<Provenance>,
+        gates: Vec<f32>,
+        step: u64,
+    },
+    Mask(Box<Sidecar>),
+}
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum ExportError {
+    /// A file could not be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Neither a run directory nor a mask.
+    #[error("`{path}` is not the directory of a training run: it has no `{EXPORT_NAME}`")]
+    NotARun {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A run whose facts are unusable.
+    #[error("cannot use `{path}`")]
+    Provenance {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ProvenanceError,
+    },
+    /// Stopped before its first save.
+    #[error("run `{path}` has no checkpoint yet")]
+    NoCheckpoint {
+        /// The run.
+        path: PathBuf,
+    },
+    /// A run of weights only.
+    #[error("run `{path}` trained no gates: the checkpoint of step {step} has no `{name}`")]
+    NoGates {
+        /// The run.
+        path: PathBuf,
+        /// Step of the checkpoint.
+        step: u64,
+        /// The tensor that should hold them.
+        name: &'static str,
+    },
+    /// A run without a sparsity of its own.
+    #[error("a run of DuoAttention has no target: how many heads to keep is yours to say")]
+    NoTarget,
+    /// A mask has no place of its own.
+    #[error("a mask that is cut again needs a folder to go to")]
+    NoOutput,
+    /// An evaluation of other masks.
+    #[error("`{run}` tried other masks of {num_retrieval} retrieval heads than this order gives")]
+    OtherMask {
+        /// The run folder.
+        run: PathBuf,
+        /// Heads of the smallest mask that kept the score.
+        num_retrieval: usize,
+    },
+    /// A step of a mask.
+    #[error("`{path}` is a mask and has no steps to choose from")]
+    StepOfMask {
+        /// The mask.
+        path: PathBuf,
+    },
+}
+
+impl Coded for ExportError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "mask.unreadable",
+            Self::NotARun { .. } => "run.foreign",
+            Self::Provenance { source, .. } => source.code(),
+            Self::NoCheckpoint { .. } => "run.no_checkpoint",
+            Self::NoGates { .. } => "run.no_gates",
+            Self::OtherMask { .. } => "mask.other_order",
+            Self::NoTarget => "mask.target",
+            Self::NoOutput | Self::StepOfMask { .. } => "mask.usage",
+        }
+    }
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { source, .. } if source.kind() != io::ErrorKind::NotFound => Kind::Storage,
+            _ => Kind::Input,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Read { .. } => return None,
+            Self::Provenance { source, .. } => return source.hint(),
+            Self::NotARun { .. } => {
+                "pass what `prulong train --run-dir` wrote, or a `head_mask.safetensors`".to_owned()
+            }
+            Self::NoCheckpoint { .. } => "let it run until its first save".to_owned(),
+            Self::NoGates { .. } => "train with the gates unfrozen".to_owned(),
+            Self::OtherMask { .. } => {
+                "evaluate masks that were exported from this run or file".to_owned()
+            }
+            Self::NoTarget => "add `--sparsity SHARE` or `--num-retrieval N`".to_owned(),
+            Self::NoOutput => "add `-o DIR`".to_owned(),
+            Self::StepOfMask { .. } => "leave out `--step`, or pass the run".to_owned(),
+        })
+    }
+}
+
+impl Source {
+    /// Reads the gates of a run's `step`, the newest good checkpoint's unless named, or a mask file.
+    ///
+    /// # Errors
+    /// [`ExportError`], and what is wrong with checkpoint or mask.
+    pub(super) fn read(path: &Path, step: Option<u64>) -> Result<Self, AnyFault> {
+        if path.is_dir() {
+            return Self::of_run(path, step);
+        }
+        if step.is_some() {
+            let path = path.to_owned();
+            return Err(ExportError::StepOfMask { path }.into());
+        }
+        let file = std::fs::File::open(path).map_err(|source| ExportError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let sidecar = read::read(file, path)?.sidecar;
+        Ok(Self {
+            kind: SourceKind::Mask(Box::new(sidecar)),
+            warnings: Vec::new(),
+        })
+    }
+
+    fn of_run(run: &Path, step: Option<u64>) -> Result<Self, AnyFault> {
+        let provenance = provenance(run)?;
+        let loaded = checkpoint(run, step)?;
+        let tensors = state::decode(loaded.file(STATE_NAME)?)?;
+        let name = gates_name(provenance.method);
+        let gates = tensors.get(name);
+        let gates = gates.ok_or_else(|| ExportError::NoGates {
+            path: run.to_owned(),
+            step: loaded.step,
+            name,
+        })?;
+        let damaged = loaded.warnings.iter().map(|warning| CodedText {
+            code: warning.code,
+            text: warning.to_string(),
+        });
+        Ok(Self {
+            warnings: damaged.collect(),
+            kind: SourceKind::Run {
+                dir: run.to_owned(),
+                provenance: Box::new(provenance),
+                gates: gates.to_f32()?,
+                step: loaded.step,
+            },
+        })
+    }
+
+    /// The mask of `target`; of a mask file without one, that mask itself.
+    ///
+    /// # Errors
+    /// An impossible target, or gates that cannot be ordered.
+    pub(super) fn cut(&self, target: Option<Target>) -> Result<Sidecar, AnyFault> {
+        Ok(match (&self.kind, target) {
+            (SourceKind::Mask(sidecar), None) => (**sidecar).clone(),
+            (SourceKind::Mask(sidecar), Some(target)) => recut(sidecar, target)?,
+            (
+                SourceKind::Run {
+                    provenance,
+                    gates,
+                    step,
+                    ..
+                },
+                target,
+            ) => {
+                let target = match target {
+                    Some(target) => target,
+                    None => Target::Sparsity {
+                        sparsity: provenance.target_sparsity.ok_or(ExportError::NoTarget)?,
+                        rounding: Rounding::default(),
+                    },
+                };
+                match provenance.method {
+                    GateMethod::PruLong => {
+                        let (log_alpha, num_steps) = (gates.as_slice(), *step);
+                        let gates = TrainedGates {
+                            log_alpha,
+                            num_steps,
+                        };
+                        trained(gates, provenance, target)?
+                    }
+                    GateMethod::DuoAttention => distilled(gates, *step, provenance, target)?,
+                }
+            }
+        })
+    }
+
+    /// The sparsity of a mask made without a target.
+    ///
+    /// # Errors
+    /// [`ExportError::NoTarget`] for a run that has none.
+    pub(super) fn sparsity(&self) -> Result<f64, ExportError> {
+        match &self.kind {
+            SourceKind::Run { provenance, .. } => {
+                provenance.target_sparsity.ok_or(ExportError::NoTarget)
+            }
+            SourceKind::Mask(sidecar) => Ok(sidecar.mask.sparsity()),
+        }
+    }
+
+    /// Whether it is a mask, which has a decision of its own.
+    pub(super) fn is_mask(&self) -> bool {
+        matches!(self.kind, SourceKind::Mask(_))
+    }
+
+    /// Where its masks go unless the user says where.
+    ///
+    /// # Errors
+    /// [`ExportError::NoOutput`] for a mask.
+    pub(super) fn folder(&self) -> Result<PathBuf, ExportError> {
+        match &self.kind {
+            SourceKind::Run { dir, .. } => Ok(dir.join(MASKS_NAME)),
+            SourceKind::Mask(_) => Err(ExportError::NoOutput),
+        }
+    }
+}
+
+fn provenance(run: &Path) -> Result<Provenance, ExportError> {
+    let path = run.join(EXPORT_NAME);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            Provenance::parse(&bytes).map_err(|source| ExportError::Provenance { path, source })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ExportError::NotARun {
+            path: run.to_owned(),
+        }),
+        Err(source) => Err(ExportError::Read { path, source }),
+    }
+}
+
+fn checkpoint(run: &Path, step: Option<u64>) -> Result<Loaded, AnyFault> {
+    let store = CheckpointStore::read_only(run.join(store::DIR_NAME));
+    let loaded = match step {
+        Some(step) => Some(store.load(step)?),
+        None => store.latest()?,
+    };
+    Ok(loaded.ok_or_else(|| ExportError::NoCheckpoint {
+        path: run.to_owned(),
+    })?)
+}

@@ -1,0 +1,340 @@
+//! The commands of a study, in the order in which they run, and where they leave what they make.
+//!
+//! ```text
+//! DIR/ARM/seed-1/run        a training run               DIR/ARM/seed-1/masks/0.5   a mask
+//! DIR/ARM/seed-1/scores     a mask with scores           DIR/ARM/eval               answers of all its masks
+//! ```
+
+use crate::config::eval::MethodSettings;
+use crate::config::study::{Arm, Preparation, StudyFile};
+use std::path::{Path, PathBuf};
+
+/// One command of this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Task {
+    /// What it is, for the reader of a log.
+    pub(super) title: String,
+    /// The words after the program's name.
+    pub(super) words: Vec<String>,
+    /// Where it says that it is done; nothing for what is seen by what it creates.
+    pub(super) done: Done,
+}
+
+/// How it is seen that a task is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Done {
+    /// By a file of its own with its words.
+    Marker(PathBuf),
+    /// By what it creates.
+    Creates(PathBuf),
+}
+
+/// A study and its folder.
+pub(super) struct Plan<'a> {
+    pub(super) study: &'a StudyFile,
+    pub(super) dir: &'a Path,
+}
+
+impl Plan<'_> {
+    /// What makes the data.
+    pub(super) fn preparations(&self) -> Vec<Task> {
+        let preparations = self.study.prepare.iter();
+        preparations.map(|made| self.preparation(made)).collect()
+    }
+
+    fn preparation(&self, made: &Preparation) -> Task {
+        let model = text(&self.study.model);
+        let creates = text(&made.creates);
+        let words = made.command.iter();
+        let word = |word: &String| {
+            word.replace("{creates}", &creates)
+                .replace("{model}", &model)
+        };
+        Task {
+            title: format!("data {creates}"),
+            words: words.map(word).collect(),
+            done: Done::Creates(made.creates.clone()),
+        }
+    }
+
+    /// Every command of an arm.
+    pub(super) fn arm(&self, arm: &Arm) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if arm.has_seeds() {
+            for seed in &self.study.seeds {
+                tasks.push(self.source(arm, *seed));
+                for sparsity in &self.study.sparsities {
+                    tasks.push(self.cut(arm, *seed, *sparsity));
+                }
+            }
+        }
+        tasks.push(self.evaluation(arm));
+        tasks
+    }
+
+    /// What gives the order of heads: a run or scores.
+    fn source(&self, arm: &Arm, seed: u64) -> Task {
+        let words = match arm {
+            Arm::Train {
+                config, data, set, ..
+            } => self.training((config, data, set), &self.run(arm.name(), seed), seed),
+            Arm::Scores {
+                by,
+                data,
+                num_rows,
+                sink_len,
+                window_len,
+                ..
+            } => {
+                let mut words = words([
+                    "score-heads",
+                    "--by",
+                    by,
+                    "--model",
+                    &text(&self.study.model),
+                ]);
+                for data in data {
+                    words.extend(["--data".to_owned(), text(data)]);
+                }
+                let numbers = [
+                    ("--rows", num_rows.to_string()),
+                    ("--seed", seed.to_string()),
+                    ("--sink-len", sink_len.to_string()),
+                    ("--window-len", window_len.to_string()),
+                    ("--sparsity", "0.5".to_owned()),
+                    ("--threads", "1".to_owned()),
+                ];
+                words.extend(
+                    numbers
+                        .into_iter()
+                        .flat_map(|(flag, value)| [flag.to_owned(), value]),
+                );
+                words.extend(["-o".to_owned(), text(&self.scores(arm.name(), seed))]);
+                words
+            }
+            Arm::Masks { .. } | Arm::Methods { .. } => Vec::new(),
+        };
+        self.task(arm, &format!("seed-{seed}"), words)
+    }
+
+    fn training(
+        &self,
+        (config, data, set): (&Path, &[PathBuf], &[String]),
+        run: &Path,
+        seed: u64,
+    ) -> Vec<String> {
+        let mut words = words(["train", "--config", &text(config), "--run-dir", &text(run)]);
+        let mut put =
+            |key: &str, value: String| words.extend(["--set".to_owned(), format!("{key}={value}")]);
+        put("seed", seed.to_string());
+        put("model.path", quoted(&self.study.model));
+        if !data.is_empty() {
+            put("data.train", list(data));
+        }
+        for change in set {
+            words.extend(["--set".to_owned(), change.clone()]);
+        }
+        words
+    }
+
+    fn cut(&self, arm: &Arm, seed: u64, sparsity: f64) -> Task {
+        let source = match arm {
+            Arm::Train { .. } => self.run(arm.name(), seed),
+            _ => self.scores(arm.name(), seed).join("head_mask.safetensors"),
+        };
+        let output = self.mask(arm.name(), seed, sparsity);
+        let mut all = words(["export-mask", &text(&source), "--sparsity"]);
+        all.extend([sparsity.to_string(), "-o".to_owned(), text(&output)]);
+        self.task(arm, &format!("seed-{seed}-{sparsity}"), all)
+    }
+
+    fn evaluation(&self, arm: &Arm) -> Task {
+        // The far end of every sweep of masks.
+        let end = || vec!["{name=\"all-streaming\"}".to_owned()];
+        let (masks, methods) = match arm {
+            Arm::Methods { methods, .. } => (Vec::new(), methods.iter().map(inline).collect()),
+            Arm::Masks { masks, .. } => (masks.clone(), end()),
+            Arm::Train { .. } | Arm::Scores { .. } => (self.masks(arm.name()), end()),
+        };
+        let model = quoted(&self.study.model);
+        let models = format!("[{{path={model}, masks={}}}]", list(&masks));
+        let mut all = words(["eval", "--brief", "--config", &text(&self.study.evaluation)]);
+        let sets = [
+            format!("models={models}"),
+            format!("methods=[{}]", methods.join(", ")),
+        ];
+        let own = match arm {
+            Arm::Masks { set, .. } => set.as_slice(),
+            _ => &[],
+        };
+        let sets = sets.into_iter().chain(own.iter().cloned());
+        all.extend(sets.flat_map(|set| ["--set".to_owned(), set]));
+        all.extend(["--run-dir".to_owned(), text(&self.answers(arm.name()))]);
+        self.task(arm, "eval", all)
+    }
+
+    fn task(&self, arm: &Arm, part: &str, words: Vec<String>) -> Task {
+        Task {
+            title: format!("{} {part}", arm.name()),
+            words,
+            done: Done::Marker(self.dir.join(arm.name()).join("done").join(part)),
+        }
+    }
+
+    fn of_seed(&self, arm: &str, seed: u64) -> PathBuf {
+        self.dir.join(arm).join(format!("seed-{seed}"))
+    }
+
+    /// The training run of a seed.
+    pub(super) fn run(&self, arm: &str, seed: u64) -> PathBuf {
+        self.of_seed(arm, seed).join("run")
+    }
+
+    fn scores(&self, arm: &str, seed: u64) -> PathBuf {
+        self.of_seed(arm, seed).join("scores")
+    }
+
+    /// The folder of a mask.
+    pub(super) fn mask(&self, arm: &str, seed: u64, sparsity: f64) -> PathBuf {
+        self.of_seed(arm, seed)
+            .join("masks")
+            .join(sparsity.to_string())
+    }
+
+    fn masks(&self, arm: &str) -> Vec<PathBuf> {
+        let seeds = self.study.seeds.iter();
+        let of_seed = |seed: &u64| {
+            let sparsities = self.study.sparsities.iter();
+            sparsities
+                .map(|sparsity| self.mask(arm, *seed, *sparsity))
+                .collect::<Vec<_>>()
+        };
+        seeds.flat_map(of_seed).collect()
+    }
+
+    /// The answers of an arm.
+    pub(super) fn answers(&self, arm: &str) -> PathBuf {
+        self.dir.join(arm).join("eval")
+    }
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A path as a TOML string; JSON's escapes are TOML's.
+fn quoted(path: &Path) -> String {
+    serde_json::Value::from(text(path)).to_string()
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
+    format!("[{}]", paths.join(", "))
+}
+
+/// A method as a TOML table.
+fn inline(method: &MethodSettings) -> String {
+    let quote = |word: &String| serde_json::Value::from(word.as_str()).to_string();
+    let sparsity: Vec<String> = method
+        .sparsity
+        .iter()
+        .map(|share| format!("{share:?}"))
+        .collect();
+    let options: Vec<String> = method.options.iter().map(quote).collect();
+    let (name, sparsity, options) = (quote(&method.name), sparsity.join(", "), options.join(", "));
+    format!("{{name={name}, sparsity=[{sparsity}], options=[{options}]}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::load_text;
+
+    const STUDY: &str = r#"
+seeds = [1, 2]
+sparsities = [0.5, 0.7]
+model = "/m"
+evaluation = "/eval.toml"
+prepare = [{ creates = "/rows", command = ["pack", "--tokenizer", "{model}", "-o", "{creates}"] }]
+
+[[arms]]
+kind = "train"
+name = "a"
+about = "trained"
+config = "/run.toml"
+data = ["/rows/train"]
+set = ["optimizer.steps=3"]
+
+[[arms]]
+kind = "methods"
+name = "others"
+about = "eviction"
+methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
+"#;
+
+    fn study() -> StudyFile {
+        load_text::<StudyFile>(Path::new("study.toml"), STUDY)
+            .unwrap()
+            .config
+    }
+
+    #[test]
+    fn an_arm_is_trained_and_cut_for_every_seed_and_then_answers_once() {
+        let study = study();
+        let plan = Plan {
+            study: &study,
+            dir: Path::new("/s"),
+        };
+        let titles = |arm: usize| -> Vec<String> {
+            plan.arm(&study.arms[arm])
+                .into_iter()
+                .map(|task| task.title)
+                .collect()
+        };
+        assert_eq!(
+            titles(0),
+            [
+                "a seed-1",
+                "a seed-1-0.5",
+                "a seed-1-0.7",
+                "a seed-2",
+                "a seed-2-0.5",
+                "a seed-2-0.7",
+                "a eval"
+            ]
+        );
+        assert_eq!(titles(1), ["others eval"]);
+        assert_eq!(
+            plan.arm(&study.arms[0])[0].words.join(" "),
+            "train --config /run.toml --run-dir /s/a/seed-1/run --set seed=1 --set model.path=\"/m\" \
+             --set data.train=[\"/rows/train\"] --set optimizer.steps=3"
+        );
+        let eval = plan.arm(&study.arms[1])[0].words.join(" ");
+        assert!(
+            eval.contains(
+                "methods=[{name=\"snapkv\", sparsity=[0.5, 1.0], options=[\"window=8\"]}]"
+            ),
+            "{eval}"
+        );
+        assert_eq!(
+            plan.preparations()[0].words,
+            ["pack", "--tokenizer", "/m", "-o", "/rows"]
+        );
+    }
+
+    #[test]
+    fn names_that_are_no_folders_and_names_used_twice_are_refused() {
+        for (from, to) in [
+            ("name = \"a\"", "name = \"a/b\""),
+            ("name = \"others\"", "name = \"a\""),
+        ] {
+            let text = STUDY.replacen(from, to, 1);
+            let error = load_text::<StudyFile>(Path::new("study.toml"), &text).unwrap_err();
+            assert!(error.to_string().contains("arms"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What a study found: critical footprints, scores with the spread of seeds, agreement of masks, settling of runs.
+
+use crate::checkpoint::store::{self, CheckpointStore};
+use crate::cli::study_plan::Plan;
+use crate::config::study::Arm;
+use crate::eval::critical::join::{self, join};
+use crate::eval::critical::lines::lines as critical_lines;
+use crate::eval::critical::study::Study;
+use crate::eval::grid::Grid;
+use crate::eval::method::MethodKind;
+use crate::eval::results::{MachineIdentity, MethodResult, Part, Provenance, Results, TaskResult};
+use crate::eval::saved_run;
+use crate::fault::AnyFault;
+use crate::mask::agreement::Agreement;
+use crate::mask::export::SIDECAR_NAME;
+use crate::mask::sidecar::content::Sidecar;
+use crate::mask::sidecar::read;
+use crate::train::error::TrainError;
+use crate::train::settling::Settling;
+use std::path::Path;
+
+/// Name and version of the JSON form.
+const SCHEMA: &str = "prulong.study/1";
+
+/// Everything a study found.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct StudyReport {
+    schema: &'static str,
+    seeds: Vec<u64>,
+    sparsities: Vec<f64>,
+    arms: Vec<ArmReport>,
+    /// Critical footprints of all arms on the same items.
+    critical: Study,
+}
+
+/// One arm.
+#[derive(Debug, serde::Serialize)]
+struct ArmReport {
+    name: String,
+    about: String,
+    /// What its answers are from: no paths, so that a report can be passed on.
+    answers: Answers,
+    scores: Vec<SizeScores>,
+    agreement: Vec<SeedAgreement>,
+    settling: Vec<SeedSettling>,
+}
+
+/// What computed answers, and to which items.
+#[derive(Debug, serde::Serialize)]
+struct Answers {
+    version: String,
+    commit: Option<String>,
+    machine: MachineIdentity,
+    grid: Grid,
+}
+
+impl From<Provenance> for Answers {
+    fn from(provenance: Provenance) -> Self {
+        Self {
+            version: provenance.version,
+            commit: provenance.commit,
+            machine: provenance.machine,
+            grid: provenance.grid,
+        }
+    }
+}
+
+/// Masks of one size on one task, one for each seed.
+#[derive(Debug, serde::Serialize)]
+struct SizeScores {
+    model: String,
+    chunk_len: usize,
+    task: String,
+    length: usize,
+    num_retrieval: usize,
+    /// What full attention scores on the same items.
+    full: f64,
+    /// One for each mask of this size.
+    scores: Vec<f64>,
+}
+
+/// How far the masks of different seeds agree, over all pairs.
+#[derive(Debug, serde::Serialize)]
+struct SeedAgreement {
+    sparsity: f64,
+    num_pairs: usize,
+    mean_jaccard: f64,
+    least_jaccard: f64,
+    /// Of two random masks of this size: shared heads expected, over the union that leaves.
+    chance_jaccard: f64,
+    /// Correlation of the orders.
+    mean_spearman: Option<f64>,
+}
+
+/// When a run's mask stopped changing.
+#[derive(Debug, serde::Serialize)]
+struct SeedSettling {
+    seed: u64,
+    sparsity: f64,
+    settling: Settling,
+}
+
+/// Reads everything that the complete `arms` left.
+///
+/// # Errors
+/// An answer, mask or checkpoint that cannot be read.
+pub(super) fn report(plan: &Plan<'_>, arms: &[&Arm]) -> Result<StudyReport, AnyFault> {
+    let mut reports = Vec::new();
+    let mut studies = Vec::new();
+    for arm in arms {
+        let results = saved_run::read(&plan.answers(arm.name()))?;
+        studies.push(join::Arm {
+            name: arm.name().to_owned(),
+            study: Study::of(&results, plan.study.keep)?,
+        });
+        reports.push(arm_report(plan, arm, results)?);
+    }
+    let critical = join(studies).unwrap_or_else(|| unreachable!("there is an arm"));
+    Ok(StudyReport {
+        schema: SCHEMA,
+        seeds: plan.study.seeds.clone(),
+        sparsities: plan.study.sparsities.clone(),
+        arms: reports,
+        critical,
+    })
+}
+
+fn arm_report(plan: &Plan<'_>, arm: &Arm, results: Results) -> Result<ArmReport, AnyFault> {
+    let sparsities = plan.study.sparsities.iter().filter(|_| arm.has_seeds());
+    let agreement = sparsities.map(|sparsity| agreement(plan, arm, *sparsity));
+    let agreement: Vec<Option<SeedAgreement>> = agreement.collect::<Result<_, _>>()?;
+    Ok(ArmReport {
+        name: arm.name().to_owned(),
+        about: arm.about().to_owned(),
+        scores: scores(&results),
+        agreement: agreement.into_iter().flatten().collect(),
+        settling: settling(plan, arm)?,
+        answers: results.provenance.into(),
+    })
+}
+
+/// Every size of masks on every task and length.
+fn scores(results: &Results) -> Vec<SizeScores> {
+    let mut all = Vec::new();
+    for part in &results.parts {
+        for task in &part.tasks {
+            for length in &results.provenance.grid.lengths {
+                all.extend(of_length(part, task, *length));
+            }
+        }
+    }
+    all
+}
+
+fn of_length(part: &Part, task: &TaskResult, length: usize) -> Vec<SizeScores> {
+    let score_of = |method: &MethodResult| {
+        let mut lengths = method.summary.lengths.iter();
+        let mean = lengths.find(|mean| mean.length == length)?;
+        let pair = mean.scores.get(&task.task.metric)?;
+        Some(pair.of(task.task.headline).mean)
+    };
+    let mut methods = task.methods.iter();
+    let full = methods.find(|method| method.kind == MethodKind::Full);
+    let full = full.and_then(score_of).unwrap_or(0.0);
+    let mut sizes: Vec<SizeScores> = Vec::new();
+    let masks = task
+        .methods
+        .iter()
+        .filter(|method| method.kind == MethodKind::Mask);
+    for method in masks {
+        let Some((num_retrieval, score)) = method.num_retrieval().zip(score_of(method)) else {
+            continue;
+        };
+        match sizes
+            .iter_mut()
+            .find(|size| size.num_retrieval == num_retrieval)
+        {
+            Some(size) => size.scores.push(score),
+            None => sizes.push(SizeScores {
+                model: part.model.name.clone(),
+                chunk_len: part.chunk_len,
+                task: task.task.name.clone(),
+                length,
+                num_retrieval,
+                full,
+                scores: vec![score],
+            }),
+        }
+    }
+    sizes
+}
+
+fn sidecar(folder: &Path) -> Result<Sidecar, AnyFault> {
+    let path = folder.join(SIDECAR_NAME);
+    let file = std::fs::File::open(&path).map_err(|source| TrainError::Open {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(read::read(file, &path)?.sidecar)
+}
+
+/// Over all pairs of seeds; nothing for a single one.
+fn agreement(plan: &Plan<'_>, arm: &Arm, sparsity: f64) -> Result<Option<SeedAgreement>, AnyFault> {
+    let seeds = plan.study.seeds.iter();
+    let masks = seeds.map(|seed| sidecar(&plan.mask(arm.name(), *seed, sparsity)));
+    let masks: Vec<Sidecar> = masks.collect::<Result<_, _>>()?;
+    let mut pairs = Vec::new();
+    for (at, first) in masks.iter().enumerate() {
+        let others = masks.iter().skip(at + 1);
+        pairs.extend(others.filter_map(|second| Agreement::of(first, second)));
+    }
+    let spearman: Option<Vec<f64>> = pairs.iter().map(|pair| pair.spearman).collect();
+    let least = pairs.iter().map(|pair| pair.jaccard).reduce(f64::min);
+    Ok(least.map(|least_jaccard| SeedAgreement {
+        sparsity,
+        num_pairs: pairs.len(),
+        mean_jaccard: mean(pairs.iter().map(|pair| pair.jaccard)),
+        least_jaccard,
+        chance_jaccard: mean(pairs.iter().map(by_chance)),
+        mean_spearman: spearman.map(|all| mean(all.into_iter())),
+    }))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
+fn by_chance(pair: &Agreement) -> f64 {
+    let kept = 2 * pair.both + pair.only_first + pair.only_second;
+    let union = kept as f64 - pair.both_by_chance;
+    if union > 0.0 {
+        pair.both_by_chance / union
+    } else {
+        1.0
+    }
+}
+
+/// Of every run, at every size.
+fn settling(plan: &Plan<'_>, arm: &Arm) -> Result<Vec<SeedSettling>, AnyFault> {
+    let mut all = Vec::new();
+    if !matches!(arm, Arm::Train { .. }) {
+        return Ok(all);
+    }
+    for seed in &plan.study.seeds {
+        let folder = plan.run(arm.name(), *seed).join(store::DIR_NAME);
+        let checkpoints = CheckpointStore::read_only(folder);
+        for sparsity in &plan.study.sparsities {
+            let found = Settling::read(&checkpoints, *sparsity)?;
+            all.extend(found.map(|settling| SeedSettling {
+                seed: *seed,
+                sparsity: *sparsity,
+                settling,
+            }));
+        }
+    }
+    Ok(all)
+}
+
+impl StudyReport {
+    /// For a terminal.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for arm in &self.arms {
+            lines.push(format!("{}: {}", arm.name, arm.about));
+        }
+        lines.push(String::new());
+        lines.extend(critical_lines(&self.critical));
+        lines.push(String::new());
+        lines.push("share of full attention's score, mean over seeds [least, most]:".to_owned());
+        for arm in &self.arms {
+            lines.extend(arm.scores.iter().map(|size| size.line(&arm.name)));
+        }
+        lines.push(String::new());
+        lines.push("masks of different seeds: shared retrieval heads (Jaccard), correlation of the orders:".to_owned());
+        for arm in &self.arms {
+            lines.extend(
+                arm.agreement
+                    .iter()
+                    .map(|agreement| agreement.line(&arm.name)),
+            );
+        }
+        lines.push(String::new());
+        lines.push(
+            "saved step from which on the mask is the last one's, of all steps, by seed:"
+                .to_owned(),
+        );
+        for arm in &self.arms {
+            lines.extend(
+                self.sparsities
+                    .iter()
+                    .filter_map(|share| arm.settled_line(*share)),
+            );
+        }
+        lines
+    }
+}
+
+impl ArmReport {
+    fn settled_line(&self, sparsity: f64) -> Option<String> {
+        let of_size = |run: &&SeedSettling| run.sparsity.total_cmp(&sparsity).is_eq();
+        let runs = self.settling.iter().filter(of_size);
+        let text = |run: &SeedSettling| {
+            let last = run.settling.steps.last().copied().unwrap_or(0);
+            format!("{} of {last}", run.settling.settled)
+        };
+        let texts: Vec<String> = runs.map(text).collect();
+        (!texts.is_empty()).then(|| format!("  {} at {sparsity}: {}", self.name, texts.join(", ")))
+    }
+}
+
+impl SizeScores {
+    fn line(&self, arm: &str) -> String {
+        let place = format!(
+            "  {arm}, {} at {}, chunk {}, {} retrieval heads",
+            self.task, self.length, self.chunk_len, self.num_retrieval
+        );
+        if self.full <= 0.0 {
+            return format!("{place}: - (full attention scores 0)");
+        }
+        let shares = || self.scores.iter().map(|score| score / self.full);
+        format!(
+            "{place}: {:.3} [{:.3}, {:.3}]",
+            mean(shares()),
+            shares().fold(f64::INFINITY, f64::min),
+            shares().fold(f64::NEG_INFINITY, f64::max),
+        )
+    }
+}
+
+impl SeedAgreement {
+    fn line(&self, arm: &str) -> String {
+        let spearman = self
+            .mean_spearman
+            .map_or("-".to_owned(), |mean| format!("{mean:.3}"));
+        format!(
+            "  {arm} at {}: Jaccard {:.3} (least {:.3}, by chance {:.3}), Spearman {spearman}, {} pairs",
+            self.sparsity,
+            self.mean_jaccard,
+            self.least_jaccard,
+            self.chance_jaccard,
+            self.num_pairs
+        )
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a handful of numbers")]
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| {
+        (sum + value, count + 1)
+    });
+    sum / count.max(1) as f64
+}

@@ -1,0 +1,224 @@
+//! PruLong: HardConcrete gates on next-token loss, under the Lagrangian of a target sparsity (arXiv 2506.17121).
+//!
+//! ```text
+//! z ~ gates(seed, step, micro-batch);  CE, dz, dW = pass(row, z)
+//! s, penalty = constraint(gates);      grads += CE's share + penalty's share
+//! gates descend, multipliers ascend
+//! ```
+
+use super::{Found, GatePicture, Method, MethodState, Micro, Moment};
+use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
+use crate::gate::lagrangian::{Constraint, Penalty, penalty};
+use crate::gate::noise::Coupling;
+use crate::metrics::record::Record;
+use crate::metrics::tag;
+use crate::model::train_pass::{ModelGrads, TrainPass};
+use crate::schedule::SparsitySchedule;
+use crate::train::gate_trainer::{GateGrads, GateRates, GateTrainer};
+use crate::train::optimizer::host_adamw::AdamSettings;
+use crate::train::red_flags::{Limits, RedFlags};
+use crate::train::settled::{Settled, SettledAfter};
+
+/// Name of what tells in a checkpoint how long the mask has been the same.
+const SETTLED: &str = "gates.settled";
+
+/// Gates and multipliers under training.
+#[derive(Debug)]
+pub struct PruLong {
+    /// Gates, multipliers and moments.
+    pub trainer: GateTrainer,
+    settings: PruLongSettings,
+    grads: GateGrads,
+    constraint: ConstraintReport,
+    flags: Option<RedFlags>,
+    settled: Option<Settled>,
+}
+
+/// Constants of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct PruLongSettings {
+    /// Rates before the schedule.
+    pub rates: GateRates,
+    /// What counts as sparsity.
+    pub constraint: Constraint,
+    /// Target over time.
+    pub target: SparsitySchedule,
+    /// How the noise of neighbouring micro-batches hangs together.
+    pub coupling: Coupling,
+    /// When the run may end before its last step; absent = never.
+    pub settled_after: Option<SettledAfter>,
+}
+
+/// The constraint at one step, averaged over micro-batches.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct ConstraintReport {
+    sparsity: f64,
+    target: f64,
+    penalty: f64,
+}
+
+/// Heads by where their gate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct HeadCounts {
+    /// P(z = 1) above one half.
+    retrieval: u32,
+    /// P(z = 0) above one half.
+    streaming: u32,
+    /// Neither.
+    undecided: u32,
+}
+
+impl PruLong {
+    /// A run that starts with `trainer`.
+    pub fn new(trainer: GateTrainer, settings: PruLongSettings) -> Self {
+        Self {
+            grads: GateGrads::zeros(trainer.bank.log_alpha().len()),
+            trainer,
+            settled: settings.settled_after.map(Settled::new),
+            settings,
+            constraint: ConstraintReport::default(),
+            flags: None,
+        }
+    }
+
+    fn head_counts(&self) -> HeadCounts {
+        let mut counts = HeadCounts::default();
+        for log_alpha in self.trainer.bank.log_alpha() {
+            if prob_fully_open(*log_alpha) > 0.5 {
+                counts.retrieval += 1;
+            } else if prob_closed(*log_alpha) > 0.5 {
+                counts.streaming += 1;
+            } else {
+                counts.undecided += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl ConstraintReport {
+    fn add(&mut self, term: &Penalty, target: f64, share: f64) {
+        self.sparsity += share * term.sparsity;
+        self.penalty += share * term.value;
+        self.target = target;
+    }
+}
+
+impl Method for PruLong {
+    fn begin(&mut self) {
+        self.grads = GateGrads::zeros(self.trainer.bank.log_alpha().len());
+        self.constraint = ConstraintReport::default();
+    }
+
+    fn micro_step(
+        &mut self,
+        engine: &TrainPass,
+        micro: &Micro,
+        grads: Option<&mut ModelGrads>,
+    ) -> Found {
+        let bank = &self.trainer.bank;
+        let sample = bank.sample(micro.key, self.settings.coupling);
+        let z: Vec<Vec<f64>> = (0..bank.num_layers())
+            .map(|layer| sample.layer(layer))
+            .collect();
+        let (found, bad_grad) = engine.run_watched(micro.row, &z, micro.weight, grads, micro.watch);
+        let target = self.settings.target.target(micro.key.step);
+        let multipliers = self.trainer.multipliers;
+        let term = penalty(bank, &sample, self.settings.constraint, multipliers, target);
+        self.grads.add(&sample, &found.dz, &term, micro.share);
+        self.constraint.add(&term, target, micro.share);
+        let loss_sum = found.loss_sum;
+        Found { loss_sum, bad_grad }
+    }
+
+    fn square_sum(&self) -> f64 {
+        self.grads.square_sum()
+    }
+
+    fn update(&mut self, scale: (f64, f64), step: u64, settings: AdamSettings) {
+        let rates = self.settings.rates;
+        self.trainer
+            .update(&self.grads, scale, step, settings, rates);
+        if let Some(settled) = &mut self.settled {
+            settled.observe(step, &self.trainer.bank);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled.as_ref().is_some_and(Settled::is_settled)
+    }
+
+    fn state(&self) -> MethodState {
+        let GateTrainer {
+            bank, multipliers, ..
+        } = &self.trainer;
+        let shape = vec![bank.num_layers(), bank.num_kv_heads()];
+        let settled = self
+            .settled
+            .as_ref()
+            .map(|settled| (SETTLED, settled.state()));
+        MethodState {
+            readable: vec![
+                ("log_alpha", shape, bank.log_alpha().to_vec()),
+                ("lambda_1", vec![1], vec![multipliers.lambda_1]),
+                ("lambda_2", vec![1], vec![multipliers.lambda_2]),
+            ],
+            exact: self.trainer.state().into_iter().chain(settled).collect(),
+        }
+    }
+
+    fn restore(&mut self, get: &dyn Fn(&str) -> Option<Vec<f64>>) -> Result<(), &'static str> {
+        self.trainer.restore(get)?;
+        if let Some(settled) = &mut self.settled {
+            let state = get(SETTLED).ok_or(SETTLED)?;
+            *settled = settled.restored(&state).ok_or(SETTLED)?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, loss: f64, record: &mut Record) {
+        let ConstraintReport {
+            sparsity,
+            target,
+            penalty,
+        } = self.constraint;
+        let heads = self.head_counts();
+        record
+            .scalar(tag::LOSS_LM, loss)
+            .scalar(tag::LOSS_REG, penalty)
+            .scalar(tag::LOSS_TOTAL, loss + penalty)
+            .scalar(tag::SPARSITY_TARGET, target)
+            .scalar(tag::SPARSITY_EXPECTED, sparsity)
+            .scalar(tag::LAMBDA_1, self.trainer.multipliers.lambda_1)
+            .scalar(tag::LAMBDA_2, self.trainer.multipliers.lambda_2)
+            .scalar(tag::HEADS_RETRIEVAL, f64::from(heads.retrieval))
+            .scalar(tag::HEADS_STREAMING, f64::from(heads.streaming))
+            .scalar(tag::HEADS_UNDECIDED, f64::from(heads.undecided));
+    }
+
+    fn watch(&mut self, done: &[Record]) {
+        let PruLongSettings { rates, target, .. } = &self.settings;
+        let limits = Limits::of(rates, target);
+        self.flags = Some(RedFlags::new(limits, done));
+    }
+
+    fn observe(&mut self, record: &mut Record, moment: Moment) {
+        if let Some(flags) = &mut self.flags {
+            flags.observe(record, &self.trainer.bank, moment);
+        }
+    }
+
+    fn picture(&self) -> Option<GatePicture> {
+        let bank = &self.trainer.bank;
+        Some(GatePicture {
+            tag: tag::HIST_LOG_ALPHA,
+            parameters: bank.log_alpha().to_vec(),
+            open: bank
+                .log_alpha()
+                .iter()
+                .map(|a| 1.0 - prob_closed(*a))
+                .collect(),
+            num_kv_heads: bank.num_kv_heads(),
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! `prulong study` as a shell sees it: commands shown, run once, continued, and reported.
+
+use crate::fault_runs::Running;
+use crate::fault_store::wait_until;
+use assert_cmd::cargo::cargo_bin_cmd;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/tiny");
+
+const EVAL: &str = r#"
+seeds = [0]
+tasks = ["json_kv"]
+lengths = [160]
+num_depths = 1
+items_per_cell = 2
+chunk_lens = [80]
+models = [{ path = "MODEL" }]
+run = { device = "cpu", threads = 1 }
+"#;
+
+const STUDY: &str = r#"
+seeds = [1, 2]
+sparsities = [0.5]
+model = "MODEL"
+evaluation = "eval.toml"
+
+[[arms]]
+kind = "scores"
+name = "drawn"
+about = "drawn from the seed"
+by = "random"
+sink_len = 4
+window_len = 32
+
+[[arms]]
+kind = "methods"
+name = "eviction"
+about = "no masks"
+methods = [{ name = "snapkv", sparsity = [0.5], options = ["window=8"] }]
+"#;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for (name, text) in [("eval.toml", EVAL), ("study.toml", STUDY)] {
+            std::fs::write(place.at(name), text.replace("MODEL", MODEL)).unwrap();
+        }
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn study(&self, words: &[&str]) -> (i32, String, String) {
+        let (config, dir) = (self.at("study.toml"), self.at("out"));
+        let output = cargo_bin_cmd!("prulong")
+            .args(["study", "--config", text(&config), "--dir", text(&dir)])
+            .args(words)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_study_shows_its_commands_runs_them_once_and_reports_what_it_found() {
+    let place = Place::new();
+    let (code, out, err) = place.study(&["--dry-run"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("# 6 commands are left"), "{out}");
+    assert!(out.contains("prulong score-heads --by random"), "{out}");
+    assert!(!place.at("out").exists());
+
+    let (code, _, err) = place.study(&["--report"]);
+    assert!(code == 2 && err.contains("study.nothing"), "{err}");
+
+    let (code, out, err) = place.study(&["--only", "drawn"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("[1/5] prulong score-heads"), "{err}");
+    assert!(
+        out.contains("drawn at 0.5: Jaccard") && !out.contains("eviction"),
+        "{out}"
+    );
+
+    let (code, out, err) = place.study(&["--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("[1/1] prulong eval"), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let stored = std::fs::read_to_string(place.at("out/study.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), report);
+    let families: Vec<&str> = report["critical"]["panels"][0]["curves"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|curve| curve["family"].as_str().unwrap())
+        .collect();
+    assert_eq!(families, ["drawn", "snapkv:window=8"]);
+    assert_eq!(
+        report["arms"][0]["scores"][0]["scores"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(report["arms"][0]["agreement"][0]["num_pairs"], 1);
+
+    let (code, _, err) = place.study(&["--dry-run"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
+#[test]
+fn a_command_that_fails_stops_the_study_with_its_kind_and_its_words() {
+    let place = Place::new();
+    let broken = STUDY
+        .replace("window_len = 32", "window_len = 32\nnum_rows = 4")
+        .replace("random", "loss-slope");
+    std::fs::write(place.at("study.toml"), broken.replace("MODEL", MODEL)).unwrap();
+    let (code, _, err) = place.study(&[]);
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("score.no_data") && err.contains("study.failed"),
+        "{err}"
+    );
+    let (code, _, err) = place.study(&["--only", "nobody"]);
+    assert!(code == 2 && err.contains("drawn, eviction"), "{err}");
+}
+
+#[test]
+fn a_request_to_stop_reaches_the_command_at_work_and_the_study_goes_on_later() {
+    let place = Place::new();
+    let many = EVAL.replace("items_per_cell = 2", "items_per_cell = 40");
+    std::fs::write(place.at("eval.toml"), many.replace("MODEL", MODEL)).unwrap();
+    let (config, dir) = (place.at("study.toml"), place.at("out"));
+    let mut study = Command::new(env!("CARGO_BIN_EXE_prulong"))
+        .args(["study", "--config", text(&config), "--dir", text(&dir)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Running)
+        .unwrap();
+    let answers = dir.join("drawn/eval/predictions.jsonl");
+    let num_answers = || std::fs::read_to_string(&answers).map_or(0, |text| text.lines().count());
+    wait_until(|| num_answers() > 2);
+    let pid = rustix::process::Pid::from_child(&study.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(study.0.wait().unwrap().code(), Some(75));
+    let left = num_answers();
+    assert!(left < 160, "{left}");
+    let (code, out, err) = place.study(&["--dry-run"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("# 2 commands are left"), "{out}");
+}
