@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Sink and window of the published runs.
 const SPAN: [usize; 2] = [128, 1024];
+/// Shares of streaming heads where none are asked for.
+const SPARSITIES: [f64; 3] = [0.0, 0.5, 0.7];
 
 /// What to keep.
 #[derive(clap::Args, Debug)]
@@ -36,9 +38,9 @@ pub(super) struct MethodArgs {
 
     /// Shares of streaming kv heads of the random masks, separated by commas; which heads stream is the same in every run, and those
     /// of a smaller share are among those of a larger one. They keep 128 sinks and 1024 recent tokens unless `--sink` and
-    /// `--window` say otherwise, as do other methods whose heads stream.
-    #[arg(long, value_name = "SHARES", value_delimiter = ',', default_value = "0,0.5,0.7", value_parser = parse_share)]
-    sparsities: Vec<f64>,
+    /// `--window` say otherwise, as do other methods whose heads stream [default: 0,0.5,0.7].
+    #[arg(long, value_name = "SHARES", value_delimiter = ',', value_parser = parse_share)]
+    sparsities: Option<Vec<f64>>,
 
     /// A mask made for `--model`: a `head_mask.safetensors`, or the folder that holds it.
     #[arg(long, value_name = "PATH", conflicts_with = "sparsities")]
@@ -83,23 +85,28 @@ impl MethodArgs {
 
     fn check(&self) -> Result<(), BenchError> {
         let words: Vec<String> = self.methods.iter().map(ToString::to_string).collect();
-        let shares: Vec<String> = self.sparsities.iter().map(ToString::to_string).collect();
+        let shares: Vec<String> = self.sparsities().iter().map(ToString::to_string).collect();
         for (flag, words) in [("--methods", words), ("--sparsities", shares)] {
-            if let Some((at, word)) = words
-                .iter()
-                .enumerate()
-                .find(|(at, word)| words[..*at].contains(word))
-            {
+            let mut places = words.iter().enumerate();
+            if let Some((_, word)) = places.find(|(at, word)| words[..*at].contains(word)) {
                 let word = word.clone();
-                debug_assert!(at > 0, "the first of two is no repetition");
                 return Err(BenchError::Twice { flag, word });
             }
         }
         let has_mask = self.methods.contains(&MethodSpec::Mask);
-        if self.mask.is_some() && !has_mask {
-            return Err(BenchError::NoMask { flag: "--mask" });
+        for (flag, is_given) in [
+            ("--mask", self.mask.is_some()),
+            ("--sparsities", self.sparsities.is_some()),
+        ] {
+            if is_given && !has_mask {
+                return Err(BenchError::NoMask { flag });
+            }
         }
         Ok(())
+    }
+
+    fn sparsities(&self) -> &[f64] {
+        self.sparsities.as_deref().unwrap_or(&SPARSITIES)
     }
 
     /// How heads stream that no file speaks of: as asked for, else as the published runs do.
@@ -151,7 +158,7 @@ impl MethodArgs {
             let name = format!("{} {sparsity}", method.name);
             Ok(Method { name, ..method })
         };
-        self.sparsities.iter().map(make).collect()
+        self.sparsities().iter().map(make).collect()
     }
 }
 

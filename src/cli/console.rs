@@ -78,6 +78,9 @@ pub fn step_line(record: &Record, num_steps: u64) -> String {
     parts.extend(value(tag::LOSS_LM).map(|loss| format!("loss {loss:.4}")));
     parts.extend(value(tag::LOSS_DISTILL).map(|loss| format!("distance {loss:.6}")));
     parts.extend(value(tag::GATES_MEAN).map(|mean| format!("gates {mean:.3}")));
+    let held_out = value(tag::VAL_GATES).zip(value(tag::VAL_FULL));
+    parts.extend(held_out.map(|(gates, full)| format!("held-out {gates:.4} (full {full:.4})")));
+    parts.extend(value(tag::VAL_MASK).map(|mask| format!("mask {mask:.4}")));
     let sparsity = value(tag::SPARSITY_EXPECTED).zip(value(tag::SPARSITY_TARGET));
     parts.extend(sparsity.map(|(now, target)| format!("sparsity {now:.3} -> {target:.3}")));
     let lambdas = value(tag::LAMBDA_1).zip(value(tag::LAMBDA_2));

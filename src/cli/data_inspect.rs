@@ -1,6 +1,7 @@
 //! `prulong data inspect`.
 
 use crate::cli::output::Output;
+use crate::config::instruct_mask::InstructMask;
 use crate::data::mds::dataset::{Dataset, ReadOptions};
 use crate::data::mds::shard::Row;
 use crate::data::mds::value::Value;
@@ -88,7 +89,7 @@ fn describe(
     if is_packed {
         let needs = RowNeeds {
             vocab_size: tokenizer.map(|tokenizer| tokenizer.vocab_size() as u64),
-            instruct_mask: false,
+            instruct_mask: InstructMask::Ignored,
         };
         let tokens = parse_row(row, needs)?;
         describe_tokens(&tokens, tokenizer, &mut lines)?;

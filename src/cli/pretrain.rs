@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     run_setup::keep_freed_memory(device);
     run_setup::arithmetic(device, run.threads, run.products)?;
     let (loaded, dtype) =
-        run_setup::settle_dtype::<PretrainFile>(&args.config, loaded, request, device)?;
+        run_setup::settle_dtype::<PretrainFile>(&args.config.config, loaded, request, device)?;
     let config = &loaded.config;
     let kind = dtype.dtype.kind();
     let kernels = kernels::choose(config.run.kernels, device, kind)?;

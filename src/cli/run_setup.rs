@@ -1,10 +1,9 @@
 //! Steps that `train` and `pretrain` share before a run starts.
 
-use crate::cli::config_args::ConfigArgs;
 use crate::config::device::DeviceRequest as ConfigDevice;
 use crate::config::dtype::DtypeRequest;
 use crate::config::error::ConfigError;
-use crate::config::load::{ConfigFile, Loaded};
+use crate::config::load::{ConfigFile, Loaded, load_changed};
 use crate::config::loss::{
     LossSettings, MemorySettings, Offload as ConfigOffload, Saving as ConfigSaving,
 };
@@ -25,6 +24,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Signal handlers could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +47,15 @@ pub fn signals(source: std::io::Error) -> SignalError {
     SignalError { source }
 }
 
-/// The settings that decide a run's numbers: everything but the tables `run` (device, threads, logging) and `checkpoint`, where
-/// saved activations wait, since a copy is exact, and a `method` that is the default.
+/// The settings that decide a run's numbers: everything but the tables `run` (device, threads, logging), `checkpoint` and
+/// `validation`, where saved activations wait, since a copy is exact, and a `method` that is the default.
 pub fn deciding_settings(resolved: &str) -> Value {
     // The text was printed by `config`, so it parses; an empty table would only make resuming stricter.
     let mut settings = crate::config::load::values(resolved).unwrap_or_default();
     if let Some(tables) = settings.as_object_mut() {
         tables.remove("run");
         tables.remove("checkpoint");
+        tables.remove("validation");
         if let Some(memory) = tables.get_mut("memory").and_then(Value::as_object_mut) {
             memory.remove("offload");
         }
@@ -127,12 +128,12 @@ pub fn products_name(device: tch::Device) -> &'static str {
 }
 
 /// The dtype that `request` asks for on `device`, and the settings with its name in them: a run that goes on somewhere else
-/// either computes in the same or is refused.
+/// either computes in the same or is refused. `name` is the file's.
 ///
 /// # Errors
-/// As [`ConfigArgs::load`].
+/// As [`load_changed`].
 pub fn settle_dtype<F: ConfigFile>(
-    args: &ConfigArgs,
+    name: &Path,
     loaded: Loaded<F::Checked>,
     request: DtypeRequest,
     device: tch::Device,
@@ -141,9 +142,11 @@ pub fn settle_dtype<F: ConfigFile>(
     if request == DtypeRequest::from(choice.dtype) {
         return Ok((loaded, choice));
     }
-    let mut args = args.clone();
-    args.overrides.push(format!("model.dtype={}", choice.dtype));
-    Ok((args.load::<F>()?, choice))
+    let settled = format!("model.dtype={}", choice.dtype);
+    Ok((
+        load_changed::<F>(name, &loaded.resolved, &[settled])?,
+        choice,
+    ))
 }
 
 /// How a training pass on `device` trades memory for time.
@@ -216,6 +219,7 @@ fn remove_paths(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::config_args::ConfigArgs;
     use crate::config::train::TrainFile;
 
     #[test]
@@ -236,8 +240,9 @@ mod tests {
         };
         let load = || args.load::<TrainFile>().unwrap();
         assert_eq!(load().config.model.dtype, DtypeRequest::Auto);
-        let on =
-            |device| settle_dtype::<TrainFile>(&args, load(), DtypeRequest::Auto, device).unwrap();
+        let on = |device| {
+            settle_dtype::<TrainFile>(&args.config, load(), DtypeRequest::Auto, device).unwrap()
+        };
         let (on_gpu, choice) = on(tch::Device::Cuda(0));
         assert_eq!(on_gpu.config.model.dtype, DtypeRequest::Bf16);
         assert_eq!(choice.to_string(), "bf16 (a GPU)");

@@ -131,6 +131,8 @@ enum ScoreError {
     },
     #[error("`--by {by}` reads rows, and no `--data` names any")]
     NoData { by: &'static str },
+    #[error("`--by random` reads no rows, and `--data` names some")]
+    UnusedData,
     #[error("none of the {num_rows} rows has a token to predict")]
     NoTarget { num_rows: usize },
     #[error("a head's score is not finite")]
@@ -142,13 +144,17 @@ impl Coded for ScoreError {
         match self {
             Self::TooShort { .. } => "score.short_rows",
             Self::NoData { .. } => "score.no_data",
+            Self::UnusedData => "score.unused_data",
             Self::NoTarget { .. } => "score.no_target",
             Self::NotFinite => "score.not_finite",
         }
     }
     fn kind(&self) -> Kind {
         match self {
-            Self::NoData { .. } | Self::TooShort { .. } | Self::NoTarget { .. } => Kind::Input,
+            Self::NoData { .. }
+            | Self::UnusedData
+            | Self::TooShort { .. }
+            | Self::NoTarget { .. } => Kind::Input,
             Self::NotFinite => Kind::Numerical,
         }
     }
@@ -158,6 +164,7 @@ impl Coded for ScoreError {
                 Some("give longer rows, more of them, or a smaller `--window-len`".to_owned())
             }
             Self::NoData { .. } => Some("`prulong pack` makes rows of text".to_owned()),
+            Self::UnusedData => Some("leave `--data` out".to_owned()),
             Self::NoTarget { .. } => Some("give rows of plain text".to_owned()),
             Self::NotFinite => None,
         }
@@ -194,6 +201,9 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
 impl Args {
     /// The rows, and the fingerprint of the data they are from, for a score that reads any.
     fn read_rows(&self, model: &Llama) -> Result<(Vec<PackedRow>, Option<String>), AnyFault> {
+        if self.by == ScoreName::Random && !self.data.is_empty() {
+            return Err(ScoreError::UnusedData.into());
+        }
         if self.by == ScoreName::Random {
             return Ok((Vec::new(), None));
         }

@@ -4,7 +4,7 @@ use crate::checkpoint::durable;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::output::{self, Output};
 use crate::cli::run_setup;
-use crate::cli::study_plan::{Done, Plan, Task};
+use crate::cli::study_plan::{Done, Plan, Task, digest};
 use crate::cli::study_report::{StudyReport, report};
 use crate::config::load::ConfigFile;
 use crate::config::study::{Arm, StudyFile};
@@ -97,6 +97,7 @@ impl Coded for StudyError {
         match self {
             Self::NoArm { .. } | Self::Nothing { .. } | Self::Path { .. } => Kind::Input,
             Self::Failed { kind, .. } => *kind,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Input,
             Self::Io { .. } => Kind::Storage,
             Self::Interrupted { .. } => Kind::Interrupted,
         }
@@ -128,6 +129,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let plan = Plan {
         study: &study,
         dir: &dir,
+        evaluation: digest(&bytes(&study.evaluation)?),
     };
     if !args.report {
         let tasks = left(tasks(&plan, &args.only)?)?;
@@ -136,11 +138,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         }
         run_all(&tasks, &dir)?;
     }
-    let arms: Vec<&Arm> = study
-        .arms
-        .iter()
-        .filter(|arm| is_complete(&plan, arm))
-        .collect();
+    let arms = complete(&plan)?;
     if arms.is_empty() {
         return Err(StudyError::Nothing { dir }.into());
     }
@@ -185,9 +183,8 @@ fn tasks(plan: &Plan<'_>, only: &[String]) -> Result<Vec<Task>, StudyError> {
         });
     }
     let is_chosen = |arm: &&Arm| only.is_empty() || only.iter().any(|name| name == arm.name());
-    let mut tasks = plan.preparations();
-    tasks.extend(arms.iter().filter(is_chosen).flat_map(|arm| plan.arm(arm)));
-    Ok(tasks)
+    let chosen: Vec<&Arm> = arms.iter().filter(is_chosen).collect();
+    Ok(plan.tasks(&chosen))
 }
 
 /// Those that are not done.
@@ -206,21 +203,35 @@ fn is_done(task: &Task) -> Result<bool, StudyError> {
         Done::Creates(path) => Ok(path.exists()),
         Done::Marker(path) => match std::fs::read_to_string(path) {
             // Another command is another task: it runs, and refuses by itself what it must not change.
-            Ok(words) => Ok(words == marker(task)),
+            Ok(words) => Ok(words == marker(task)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(failed("read", path, source)),
         },
     }
 }
 
-fn marker(task: &Task) -> String {
-    format!("{}\n", task.words.join("\n"))
+/// A task as it was done: its words, and hashes of the files in them.
+fn marker(task: &Task) -> Result<String, StudyError> {
+    let mut lines = task.words.clone();
+    for path in &task.inputs {
+        lines.push(format!("# {} {}", digest(&bytes(path)?), path.display()));
+    }
+    Ok(format!("{}\n", lines.join("\n")))
 }
 
-fn is_complete(plan: &Plan<'_>, arm: &Arm) -> bool {
-    plan.arm(arm)
-        .iter()
-        .all(|task| is_done(task).unwrap_or(false))
+fn bytes(path: &Path) -> Result<Vec<u8>, StudyError> {
+    std::fs::read(path).map_err(|source| failed("read", path, source))
+}
+
+/// The arms of which everything is done.
+fn complete<'a>(plan: &Plan<'a>) -> Result<Vec<&'a Arm>, StudyError> {
+    let mut arms = Vec::new();
+    for arm in &plan.study.arms {
+        if left(plan.arm(arm))?.is_empty() {
+            arms.push(arm);
+        }
+    }
+    Ok(arms)
 }
 
 fn show(tasks: &[Task]) -> Result<(), AnyFault> {
@@ -289,7 +300,7 @@ fn run_one(
     };
     let folder = path.parent().unwrap_or(dir);
     std::fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))?;
-    durable::replace(path, marker(task).as_bytes()).map_err(|source| failed("write", path, source))
+    durable::replace(path, marker(task)?.as_bytes()).map_err(|source| failed("write", path, source))
 }
 
 /// Waits for the end of a command, and passes on a request to stop: whoever stops the study may know nothing of its commands.

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! DIR/ARM/seed-1/run        a training run               DIR/ARM/seed-1/masks/0.5   a mask
-//! DIR/ARM/seed-1/scores     a mask with scores           DIR/ARM/eval               answers of all its masks
+//! DIR/ARM/seed-1/scores     a mask with scores           DIR/ARM/eval-XXXXXXXX      answers of all its masks
 //! ```
+//!
+//! What an arm is asked may change, as when a study gets more sparsities; its answers are therefore in a folder for each question,
+//! named by a hash of it.
 
 use crate::config::eval::MethodSettings;
 use crate::config::study::{Arm, Preparation, StudyFile};
@@ -16,6 +19,8 @@ pub(super) struct Task {
     pub(super) title: String,
     /// The words after the program's name.
     pub(super) words: Vec<String>,
+    /// Files that the words name and a user edits: with other bytes it is another task.
+    pub(super) inputs: Vec<PathBuf>,
     /// Where it says that it is done; nothing for what is seen by what it creates.
     pub(super) done: Done,
 }
@@ -33,28 +38,41 @@ pub(super) enum Done {
 pub(super) struct Plan<'a> {
     pub(super) study: &'a StudyFile,
     pub(super) dir: &'a Path,
+    /// Hash of the evaluation's file.
+    pub(super) evaluation: String,
 }
 
 impl Plan<'_> {
-    /// What makes the data.
-    pub(super) fn preparations(&self) -> Vec<Task> {
-        let preparations = self.study.prepare.iter();
-        preparations.map(|made| self.preparation(made)).collect()
+    /// Every command of `arms`, and before them what makes their data.
+    pub(super) fn tasks(&self, arms: &[&Arm]) -> Vec<Task> {
+        let mut tasks: Vec<Task> = arms.iter().flat_map(|arm| self.arm(arm)).collect();
+        // The last first: one preparation may read what an earlier one makes.
+        for made in self.study.prepare.iter().rev() {
+            let path = text(&made.creates);
+            let mut words = tasks.iter().flat_map(|task| &task.words);
+            if words.any(|word| word.contains(&path)) {
+                tasks.insert(0, self.preparation(made));
+            }
+        }
+        tasks
     }
 
     fn preparation(&self, made: &Preparation) -> Task {
-        let model = text(&self.study.model);
-        let creates = text(&made.creates);
         let words = made.command.iter();
-        let word = |word: &String| {
-            word.replace("{creates}", &creates)
-                .replace("{model}", &model)
-        };
         Task {
-            title: format!("data {creates}"),
-            words: words.map(word).collect(),
+            title: format!("data {}", made.name),
+            words: words.map(|word| self.filled(word)).collect(),
+            inputs: Vec::new(),
             done: Done::Creates(made.creates.clone()),
         }
+    }
+
+    /// A word with paths in the place of their names.
+    fn filled(&self, word: &str) -> String {
+        let model = word.replace("{model}", &text(&self.study.model));
+        self.study.prepare.iter().fold(model, |word, made| {
+            word.replace(&format!("{{{}}}", made.name), &text(&made.creates))
+        })
     }
 
     /// Every command of an arm.
@@ -74,10 +92,14 @@ impl Plan<'_> {
 
     /// What gives the order of heads: a run or scores.
     fn source(&self, arm: &Arm, seed: u64) -> Task {
+        let mut inputs = Vec::new();
         let words = match arm {
             Arm::Train {
                 config, data, set, ..
-            } => self.training((config, data, set), &self.run(arm.name(), seed), seed),
+            } => {
+                inputs.push(config.clone());
+                self.training((config, data, set), &self.run(arm.name(), seed), seed)
+            }
             Arm::Scores {
                 by,
                 data,
@@ -114,7 +136,10 @@ impl Plan<'_> {
             }
             Arm::Masks { .. } | Arm::Methods { .. } => Vec::new(),
         };
-        self.task(arm, &format!("seed-{seed}"), words)
+        Task {
+            inputs,
+            ..self.task(arm, &format!("seed-{seed}"), words)
+        }
     }
 
     fn training(
@@ -131,8 +156,8 @@ impl Plan<'_> {
         if !data.is_empty() {
             put("data.train", list(data));
         }
-        for change in set {
-            words.extend(["--set".to_owned(), change.clone()]);
+        for change in self.study.set.iter().chain(set) {
+            words.extend(["--set".to_owned(), self.filled(change)]);
         }
         words
     }
@@ -149,6 +174,16 @@ impl Plan<'_> {
     }
 
     fn evaluation(&self, arm: &Arm) -> Task {
+        let mut words = self.question(arm);
+        words.extend(["--run-dir".to_owned(), text(&self.answers(arm))]);
+        Task {
+            inputs: vec![self.study.evaluation.clone()],
+            ..self.task(arm, "eval", words)
+        }
+    }
+
+    /// What an arm is asked: the evaluation's words without the folder of its answers.
+    fn question(&self, arm: &Arm) -> Vec<String> {
         // The far end of every sweep of masks.
         let end = || vec!["{name=\"all-streaming\"}".to_owned()];
         let (masks, methods) = match arm {
@@ -169,14 +204,14 @@ impl Plan<'_> {
         };
         let sets = sets.into_iter().chain(own.iter().cloned());
         all.extend(sets.flat_map(|set| ["--set".to_owned(), set]));
-        all.extend(["--run-dir".to_owned(), text(&self.answers(arm.name()))]);
-        self.task(arm, "eval", all)
+        all
     }
 
     fn task(&self, arm: &Arm, part: &str, words: Vec<String>) -> Task {
         Task {
             title: format!("{} {part}", arm.name()),
             words,
+            inputs: Vec::new(),
             done: Done::Marker(self.dir.join(arm.name()).join("done").join(part)),
         }
     }
@@ -213,9 +248,17 @@ impl Plan<'_> {
     }
 
     /// The answers of an arm.
-    pub(super) fn answers(&self, arm: &str) -> PathBuf {
-        self.dir.join(arm).join("eval")
+    pub(super) fn answers(&self, arm: &Arm) -> PathBuf {
+        let question = format!("{}\n{}", self.question(arm).join("\n"), self.evaluation);
+        let hash = digest(question.as_bytes());
+        let (hash, _) = hash.split_at(8);
+        self.dir.join(arm.name()).join(format!("eval-{hash}"))
     }
+}
+
+/// blake3, hex.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
 }
 
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
@@ -259,7 +302,12 @@ seeds = [1, 2]
 sparsities = [0.5, 0.7]
 model = "/m"
 evaluation = "/eval.toml"
-prepare = [{ creates = "/rows", command = ["pack", "--tokenizer", "{model}", "-o", "{creates}"] }]
+set = ["run.threads=1"]
+prepare = [
+    { name = "text", creates = "/rows", command = ["pack", "--tokenizer", "{model}", "-o", "{text}"] },
+    { name = "slope", creates = "/slope", command = ["score-heads", "--data", "{text}/train", "-o", "{slope}"] },
+    { name = "unused", creates = "/unused", command = ["pack", "-o", "{unused}"] },
+]
 
 [[arms]]
 kind = "train"
@@ -267,7 +315,7 @@ name = "a"
 about = "trained"
 config = "/run.toml"
 data = ["/rows/train"]
-set = ["optimizer.steps=3"]
+set = ["optimizer.steps=3", 'gates.init={kind="scores", path="{slope}"}']
 
 [[arms]]
 kind = "methods"
@@ -282,13 +330,18 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
             .config
     }
 
+    fn plan(study: &StudyFile) -> Plan<'_> {
+        Plan {
+            study,
+            dir: Path::new("/s"),
+            evaluation: "hash".to_owned(),
+        }
+    }
+
     #[test]
     fn an_arm_is_trained_and_cut_for_every_seed_and_then_answers_once() {
         let study = study();
-        let plan = Plan {
-            study: &study,
-            dir: Path::new("/s"),
-        };
+        let plan = plan(&study);
         let titles = |arm: usize| -> Vec<String> {
             plan.arm(&study.arms[arm])
                 .into_iter()
@@ -311,7 +364,7 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
         assert_eq!(
             plan.arm(&study.arms[0])[0].words.join(" "),
             "train --config /run.toml --run-dir /s/a/seed-1/run --set seed=1 --set model.path=\"/m\" \
-             --set data.train=[\"/rows/train\"] --set optimizer.steps=3"
+             --set data.train=[\"/rows/train\"] --set run.threads=1 --set optimizer.steps=3 --set gates.init={kind=\"scores\", path=\"/slope\"}"
         );
         let eval = plan.arm(&study.arms[1])[0].words.join(" ");
         assert!(
@@ -320,10 +373,42 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
             ),
             "{eval}"
         );
+    }
+
+    #[test]
+    fn data_that_arms_read_is_made_before_them_and_no_other() {
+        let study = study();
+        let plan = plan(&study);
+        let arms: Vec<&Arm> = study.arms.iter().collect();
+        let first = |arms: &[&Arm]| -> Vec<String> {
+            let tasks = plan.tasks(arms).into_iter().take(3);
+            tasks.map(|task| task.title).collect()
+        };
+        assert_eq!(first(&arms), ["data text", "data slope", "a seed-1"]);
+        assert_eq!(first(&arms[1..]), ["others eval"]);
+        let tasks = plan.tasks(&arms);
+        assert_eq!(tasks[0].words, ["pack", "--tokenizer", "/m", "-o", "/rows"]);
         assert_eq!(
-            plan.preparations()[0].words,
-            ["pack", "--tokenizer", "/m", "-o", "/rows"]
+            tasks[1].words,
+            ["score-heads", "--data", "/rows/train", "-o", "/slope"]
         );
+    }
+
+    #[test]
+    fn another_question_has_its_answers_elsewhere_and_the_same_one_where_they_were() {
+        let mut study = study();
+        let answers = |study: &StudyFile, hash: &str| {
+            let plan = Plan {
+                evaluation: hash.to_owned(),
+                ..plan(study)
+            };
+            plan.answers(&study.arms[0])
+        };
+        let before = answers(&study, "hash");
+        assert_eq!(before, answers(&study, "hash"));
+        assert_ne!(before, answers(&study, "another evaluation"));
+        study.sparsities.push(0.9);
+        assert_ne!(before, answers(&study, "hash"));
     }
 
     #[test]
@@ -331,10 +416,13 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
         for (from, to) in [
             ("name = \"a\"", "name = \"a/b\""),
             ("name = \"others\"", "name = \"a\""),
+            ("name = \"slope\"", "name = \"text\""),
+            ("name = \"slope\"", "name = \"model\""),
         ] {
             let text = STUDY.replacen(from, to, 1);
             let error = load_text::<StudyFile>(Path::new("study.toml"), &text).unwrap_err();
-            assert!(error.to_string().contains("arms"), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("arms") || text.contains("prepare"), "{text}");
         }
     }
 }

@@ -4,7 +4,6 @@ use crate::checkpoint::store::{self, CheckpointStore};
 use crate::cli::study_plan::Plan;
 use crate::config::study::Arm;
 use crate::eval::critical::join::{self, join};
-use crate::eval::critical::lines::lines as critical_lines;
 use crate::eval::critical::study::Study;
 use crate::eval::grid::Grid;
 use crate::eval::method::MethodKind;
@@ -15,9 +14,13 @@ use crate::mask::agreement::Agreement;
 use crate::mask::export::SIDECAR_NAME;
 use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::read;
+use crate::metrics::jsonl;
 use crate::train::error::TrainError;
 use crate::train::settling::Settling;
+use crate::train::validation::HeldOutLoss;
 use std::path::Path;
+
+mod lines;
 
 /// Name and version of the JSON form.
 const SCHEMA: &str = "prulong.study/1";
@@ -43,6 +46,9 @@ struct ArmReport {
     scores: Vec<SizeScores>,
     agreement: Vec<SeedAgreement>,
     settling: Vec<SeedSettling>,
+    /// Of runs with a `[validation]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held_out: Vec<SeedHeldOut>,
 }
 
 /// What computed answers, and to which items.
@@ -100,6 +106,13 @@ struct SeedSettling {
     settling: Settling,
 }
 
+/// Losses on held-out rows over a run.
+#[derive(Debug, serde::Serialize)]
+struct SeedHeldOut {
+    seed: u64,
+    looks: Vec<HeldOutLoss>,
+}
+
 /// Reads everything that the complete `arms` left.
 ///
 /// # Errors
@@ -108,7 +121,7 @@ pub(super) fn report(plan: &Plan<'_>, arms: &[&Arm]) -> Result<StudyReport, AnyF
     let mut reports = Vec::new();
     let mut studies = Vec::new();
     for arm in arms {
-        let results = saved_run::read(&plan.answers(arm.name()))?;
+        let results = saved_run::read(&plan.answers(arm))?;
         studies.push(join::Arm {
             name: arm.name().to_owned(),
             study: Study::of(&results, plan.study.keep)?,
@@ -135,6 +148,7 @@ fn arm_report(plan: &Plan<'_>, arm: &Arm, results: Results) -> Result<ArmReport,
         scores: scores(&results),
         agreement: agreement.into_iter().flatten().collect(),
         settling: settling(plan, arm)?,
+        held_out: held_out(plan, arm)?,
         answers: results.provenance.into(),
     })
 }
@@ -253,91 +267,20 @@ fn settling(plan: &Plan<'_>, arm: &Arm) -> Result<Vec<SeedSettling>, AnyFault> {
     Ok(all)
 }
 
-impl StudyReport {
-    /// For a terminal.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        for arm in &self.arms {
-            lines.push(format!("{}: {}", arm.name, arm.about));
-        }
-        lines.push(String::new());
-        lines.extend(critical_lines(&self.critical));
-        lines.push(String::new());
-        lines.push("share of full attention's score, mean over seeds [least, most]:".to_owned());
-        for arm in &self.arms {
-            lines.extend(arm.scores.iter().map(|size| size.line(&arm.name)));
-        }
-        lines.push(String::new());
-        lines.push("masks of different seeds: shared retrieval heads (Jaccard), correlation of the orders:".to_owned());
-        for arm in &self.arms {
-            lines.extend(
-                arm.agreement
-                    .iter()
-                    .map(|agreement| agreement.line(&arm.name)),
-            );
-        }
-        lines.push(String::new());
-        lines.push(
-            "saved step from which on the mask is the last one's, of all steps, by seed:"
-                .to_owned(),
-        );
-        for arm in &self.arms {
-            lines.extend(
-                self.sparsities
-                    .iter()
-                    .filter_map(|share| arm.settled_line(*share)),
-            );
-        }
-        lines
+/// Of every run that looked at held-out rows.
+fn held_out(plan: &Plan<'_>, arm: &Arm) -> Result<Vec<SeedHeldOut>, AnyFault> {
+    let mut all = Vec::new();
+    if !matches!(arm, Arm::Train { .. }) {
+        return Ok(all);
     }
-}
-
-impl ArmReport {
-    fn settled_line(&self, sparsity: f64) -> Option<String> {
-        let of_size = |run: &&SeedSettling| run.sparsity.total_cmp(&sparsity).is_eq();
-        let runs = self.settling.iter().filter(of_size);
-        let text = |run: &SeedSettling| {
-            let last = run.settling.steps.last().copied().unwrap_or(0);
-            format!("{} of {last}", run.settling.settled)
-        };
-        let texts: Vec<String> = runs.map(text).collect();
-        (!texts.is_empty()).then(|| format!("  {} at {sparsity}: {}", self.name, texts.join(", ")))
-    }
-}
-
-impl SizeScores {
-    fn line(&self, arm: &str) -> String {
-        let place = format!(
-            "  {arm}, {} at {}, chunk {}, {} retrieval heads",
-            self.task, self.length, self.chunk_len, self.num_retrieval
-        );
-        if self.full <= 0.0 {
-            return format!("{place}: - (full attention scores 0)");
+    for seed in &plan.study.seeds {
+        let metrics = plan.run(arm.name(), *seed).join(jsonl::FILE_NAME);
+        let looks = HeldOutLoss::all(&jsonl::read(&metrics)?);
+        if !looks.is_empty() {
+            all.push(SeedHeldOut { seed: *seed, looks });
         }
-        let shares = || self.scores.iter().map(|score| score / self.full);
-        format!(
-            "{place}: {:.3} [{:.3}, {:.3}]",
-            mean(shares()),
-            shares().fold(f64::INFINITY, f64::min),
-            shares().fold(f64::NEG_INFINITY, f64::max),
-        )
     }
-}
-
-impl SeedAgreement {
-    fn line(&self, arm: &str) -> String {
-        let spearman = self
-            .mean_spearman
-            .map_or("-".to_owned(), |mean| format!("{mean:.3}"));
-        format!(
-            "  {arm} at {}: Jaccard {:.3} (least {:.3}, by chance {:.3}), Spearman {spearman}, {} pairs",
-            self.sparsity,
-            self.mean_jaccard,
-            self.least_jaccard,
-            self.chance_jaccard,
-            self.num_pairs
-        )
-    }
+    Ok(all)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a handful of numbers")]

@@ -70,7 +70,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     run_setup::arithmetic(device, run.threads, run.products)?;
     let request = loaded.config.model.dtype;
     let (loaded, dtype) =
-        run_setup::settle_dtype::<TrainFile>(&args.config, loaded, request, device)?;
+        run_setup::settle_dtype::<TrainFile>(&args.config.config, loaded, request, device)?;
     let kind = dtype.dtype.kind();
     let choice = choose(&loaded.config.attention.backend, Case { device, kind })?;
     let (backend_name, reason) = (choice.backend.name(), choice.reason.clone());
@@ -114,6 +114,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let Prepared {
         trainer,
         loader,
+        validation,
         plan,
         ..
     } = &mut prepared;
@@ -123,7 +124,15 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         io.record_steps(profile);
     }
     memory::guard(exhausted, || {
-        run_steps(trainer, loader, *plan, (&mut io, start), &mut console)
+        let validation = validation.as_mut();
+        run_steps(
+            trainer,
+            loader,
+            validation,
+            *plan,
+            (&mut io, start),
+            &mut console,
+        )
     })?;
     let run = io.dir.path().display();
     output::line(format!(

@@ -6,14 +6,16 @@ use super::method_setup::method;
 use super::run_setup::{pass_settings, products_name};
 use crate::attention::Backend;
 use crate::attention::choose::{Choice, check_head_dim};
-use crate::config::data::Verification;
+use crate::config::data::{StreamSpec, StreamWeight, Verification};
 use crate::config::load::Loaded;
 use crate::config::loss::Reduction as ConfigReduction;
 use crate::config::train::{MethodSettings, TrainConfig};
+use crate::config::validation::ValidationSettings;
 use crate::cuda::active::Choice as KernelChoice;
 use crate::data::loader::{Loader, LoaderSettings};
 use crate::data::manifest;
 use crate::data::mds::dataset::{ReadOptions, Verify};
+use crate::data::order::OrderKind;
 use crate::data::ranks::Ranks;
 use crate::data::tokenizer::Tokenizer;
 use crate::fault::AnyFault;
@@ -24,11 +26,12 @@ use crate::model::train_pass::PassSettings;
 use crate::model::weights::Weights as WeightFiles;
 use crate::torch::dtype::DtypeChoice;
 use crate::train::error::TrainError;
-use crate::train::gate_loop::Plan;
+use crate::train::gate_loop::{self, Plan};
 use crate::train::gate_step::{StepSettings, Trainer, Weights};
 use crate::train::optimizer::host_adamw::{AdamSettings, Rate};
 use crate::train::optimizer::muon::MuonSettings;
 use crate::train::reduction::Reduction;
+use crate::train::validation::Validation;
 use crate::train::weight_trainer::{Rules, WeightSettings, WeightTrainer};
 use tch::Device;
 
@@ -36,6 +39,7 @@ use tch::Device;
 pub(super) struct Prepared {
     pub(super) trainer: Trainer,
     pub(super) loader: Loader,
+    pub(super) validation: Option<Validation>,
     pub(super) plan: Plan,
     pub(super) provenance: Provenance,
     /// Fingerprint of the base model's weights.
@@ -72,10 +76,15 @@ pub(super) fn prepare(
     if let Some(warning) = fit_check::warning(&step, device)? {
         summary = format!("{summary}\n{warning}");
     }
+    let validation = match &config.validation {
+        Some(settings) => Some(validation(settings, config, &model)?),
+        None => None,
+    };
     let trainer = trainer(config, model, choice.backend, (plan.rows_per_step, pass))?;
     Ok(Prepared {
         trainer,
         loader,
+        validation,
         plan,
         provenance,
         model_id,
@@ -89,12 +98,14 @@ fn check_tokenizers(config: &TrainConfig) -> Result<(), AnyFault> {
         return Ok(());
     }
     let tokenizer = Tokenizer::from_file(&config.model.path)?;
-    for stream in &config.data.train {
-        let Some(manifest) = manifest::load(&stream.path)? else {
+    let held_out = config.validation.iter().map(|rows| &rows.data);
+    let trained = config.data.train.iter().map(|stream| &stream.path);
+    for path in trained.chain(held_out) {
+        let Some(manifest) = manifest::load(path)? else {
             continue;
         };
         if manifest.head.tokenizer.fingerprint != tokenizer.fingerprint() {
-            let (data, model) = (stream.path.clone(), config.model.path.clone());
+            let (data, model) = (path.clone(), config.model.path.clone());
             return Err(TrainError::Tokenizer { data, model }.into());
         }
     }
@@ -135,6 +146,36 @@ fn open_data(config: &TrainConfig, vocab_size: usize) -> Result<(Loader, Plan, u
         log_every: config.run.log_every,
     };
     Ok((loader, plan, row_len))
+}
+
+/// The first rows of the held-out folder.
+fn validation(
+    settings: &ValidationSettings,
+    config: &TrainConfig,
+    model: &Llama,
+) -> Result<Validation, AnyFault> {
+    let stream = StreamSpec {
+        path: settings.data.clone(),
+        weight: StreamWeight::Repeat(1.0),
+    };
+    let loader_settings = LoaderSettings {
+        order: OrderKind::Sequential,
+        clip_rows: config.data.clip_rows,
+        single_document: config.data.single_document,
+        instruct_mask: settings.instruct_mask,
+        vocab_size: Some(model.config().vocab_size as u64),
+        prefetch_rows: 1,
+        read: read_options(config.data.verify),
+        ..LoaderSettings::default()
+    };
+    let mut loader = Loader::open(&[stream], &loader_settings)?;
+    let (rows, needed) = (loader.epoch_rows(), settings.num_rows as u64);
+    if rows < needed {
+        let path = settings.data.clone();
+        return Err(TrainError::HeldOut { path, rows, needed }.into());
+    }
+    let rows = gate_loop::read_rows(model, &mut loader, settings.num_rows)?;
+    Ok(Validation::new(rows, settings.every))
 }
 
 /// Rows of one optimizer step; an error if tokens do not divide into whole rows.

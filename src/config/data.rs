@@ -2,6 +2,7 @@
 
 use crate::config::check;
 use crate::config::error::Bad;
+use crate::config::instruct_mask::InstructMask;
 use std::path::PathBuf;
 
 /// How much of a stream an epoch holds.
@@ -156,9 +157,10 @@ pub struct DataSettings {
     /// Treat a row as one document. Off: attention never crosses the documents packed in a row.
     #[serde(default)]
     pub single_document: bool,
-    /// Train only on tokens whose `mask` column is not 0. Off: natural text has no such column.
+    /// Train only on tokens whose `mask` column is not 0: `true`, or `"where-present"` for a mixture with streams that have no such
+    /// column. False: natural text has none.
     #[serde(default)]
-    pub instruct_mask: bool,
+    pub instruct_mask: InstructMask,
 }
 
 fn first_use() -> Verification {

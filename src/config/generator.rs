@@ -78,14 +78,12 @@ impl FromStr for GeneratorSettings {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, pairs) = text.split_once(':').unwrap_or((text, ""));
-        let mut table = toml::Table::new();
-        table.insert("weight".to_owned(), toml::Value::Float(1.0));
-        table.insert("kind".to_owned(), toml::Value::String(kind.to_owned()));
-        for pair in pairs.split(',').filter(|pair| !pair.is_empty()) {
-            let line: toml::Table = toml::from_str(pair)
-                .map_err(|_| format!("`{pair}` is no `KEY=VALUE` with a number"))?;
-            table.extend(line);
+        let mut table = pairs_of(pairs)?;
+        if table.contains_key("kind") {
+            return Err("`kind` is what stands before the colon".to_owned());
         }
+        table.insert("kind".to_owned(), toml::Value::String(kind.to_owned()));
+        table.entry("weight").or_insert(toml::Value::Float(1.0));
         let settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| error.message().to_owned())?;
@@ -93,6 +91,16 @@ impl FromStr for GeneratorSettings {
             .check("generate")
             .map_err(|bad| format!("`{}` {}", bad.key, bad.problem))?;
         Ok(settings)
+    }
+}
+
+/// `KEY=VALUE,...` as the inside of a TOML table.
+fn pairs_of(pairs: &str) -> Result<toml::Table, String> {
+    let line: Result<toml::Table, _> = toml::from_str(&format!("pairs = {{{pairs}}}"));
+    let table = line.ok().and_then(|mut line| line.remove("pairs"));
+    match table {
+        Some(toml::Value::Table(table)) => Ok(table),
+        _ => Err(format!("`{pairs}` is no `KEY=VALUE,...` as in TOML")),
     }
 }
 
@@ -113,12 +121,22 @@ mod tests {
         assert_eq!(parse("multiple-passkey").unwrap(), passkeys(10, 32, 1.0));
         let text = "multiple-passkey:num_passkeys=4,num_words=8,weight=0.5";
         assert_eq!(parse(text).unwrap(), passkeys(4, 8, 0.5));
+        let repeats = parse("random-repeats:span_min=8,span_max=16,alphabet=[2,9]");
+        let Ok(GeneratorSettings::RandomRepeats(repeats)) = repeats else {
+            panic!("{repeats:?}")
+        };
+        assert_eq!(repeats.alphabet, Some([2, 9]));
         for (text, said) in [
             ("passkeys", "unknown variant `passkeys`"),
             ("multiple-passkey:num_keys=4", "unknown field `num_keys`"),
             (
                 "multiple-passkey:num_words",
                 "`num_words` is no `KEY=VALUE`",
+            ),
+            ("random-repeats:kind=3", "`kind` is what stands before"),
+            (
+                "random-repeats:span_min=8,span_max=16,alphabet=[9,2]",
+                "alphabet",
             ),
             (
                 "multiple-passkey:num_passkeys=21",

@@ -88,10 +88,22 @@ pub fn load_text<F: ConfigFile>(
     name: &Path,
     text: &str,
 ) -> Result<Loaded<F::Checked>, ConfigError> {
+    load_changed::<F>(name, text, &[])
+}
+
+/// Loads as [`load_text`] does, with `overrides` that hold no paths.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_changed<F: ConfigFile>(
+    name: &Path,
+    text: &str,
+    overrides: &[String],
+) -> Result<Loaded<F::Checked>, ConfigError> {
     let source = Source {
         path: name,
         text,
-        overrides: &[],
+        overrides,
     };
     let tree = source.tree()?;
     let blame = |bad| source.blame(&tree, bad);

@@ -36,12 +36,14 @@ pub mod export;
 pub mod gates;
 pub mod generator;
 pub mod generator_kinds;
+pub mod instruct_mask;
 pub mod loss;
 pub mod model;
 pub mod optimizer;
 pub mod run;
 pub mod sparsity;
 pub mod stage;
+pub mod validation;
 
 mod check;
 mod de;

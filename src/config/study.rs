@@ -21,6 +21,9 @@ pub struct StudyFile {
     /// Share of full attention's score to keep. 0.9: the paper's.
     #[serde(default = "nine_tenths")]
     pub keep: f64,
+    /// Changes to the file of every training run, as `--set` takes them; an arm's own come after them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Data that is made before the arms run, where it is not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<Preparation>,
@@ -32,9 +35,11 @@ pub struct StudyFile {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
+    /// What it is called: lower-case letters, digits, `-`. `{NAME}` in this command, in later ones and in `set` stands for the path.
+    pub name: String,
     /// What is there afterwards; what is there already is not made again.
     pub creates: PathBuf,
-    /// Words of a `prulong` command; `{creates}` and `{model}` in them stand for these paths.
+    /// Words of a `prulong` command; `{model}` in them stands for the model's path.
     pub command: Vec<String>,
 }
 
@@ -53,7 +58,7 @@ pub enum Arm {
         /// Packed rows in place of the file's.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         data: Vec<PathBuf>,
-        /// Further changes to it, as `--set` takes them.
+        /// Further changes to it, as `--set` takes them; `{model}` and `{NAME}` of what is prepared stand for these paths.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         set: Vec<String>,
     },
@@ -134,13 +139,7 @@ impl Arm {
     }
 
     fn check(&self, at: usize) -> Result<(), Bad> {
-        let name = self.name();
-        let is_plain =
-            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-        if name.is_empty() || !name.chars().all(is_plain) {
-            let reason = "is no folder's name: use lower-case letters, digits and `-`";
-            return Err(check::conflict(&format!("arms.{at}.name"), reason));
-        }
+        check_name(&format!("arms.{at}.name"), self.name())?;
         match self {
             Self::Scores {
                 num_rows,
@@ -156,6 +155,16 @@ impl Arm {
             Self::Train { .. } | Self::Masks { .. } | Self::Methods { .. } => Ok(()),
         }
     }
+}
+
+fn check_name(key: &str, name: &str) -> Result<(), Bad> {
+    let is_plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        let reason = "is no folder's name: use lower-case letters, digits and `-`";
+        return Err(check::conflict(key, reason));
+    }
+    Ok(())
 }
 
 impl ConfigFile for StudyFile {
@@ -190,6 +199,14 @@ impl ConfigFile for StudyFile {
             check::share(&format!("sparsities.{at}"), *sparsity)?;
         }
         check::share("keep", self.keep)?;
+        for (at, made) in self.prepare.iter().enumerate() {
+            check_name(&format!("prepare.{at}.name"), &made.name)?;
+        }
+        let model = std::iter::once("model");
+        let made: Vec<&str> = model
+            .chain(self.prepare.iter().map(|made| made.name.as_str()))
+            .collect();
+        check::distinct("prepare", &made)?;
         for (at, arm) in self.arms.iter().enumerate() {
             arm.check(at)?;
         }

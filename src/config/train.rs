@@ -13,6 +13,7 @@ use crate::config::model::ModelSettings;
 use crate::config::optimizer::{OptimizerFile, OptimizerSettings};
 use crate::config::run::{CheckpointSettings, RunSettings};
 use crate::config::sparsity::{SparsityFile, SparsitySettings};
+use crate::config::validation::ValidationSettings;
 use crate::mask::gate_method::GateMethod;
 use std::path::PathBuf;
 
@@ -47,6 +48,9 @@ pub struct TrainFile {
     /// Memory against recomputation.
     #[serde(default)]
     pub memory: MemorySettings,
+    /// Held-out rows to look at on the way; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationSettings>,
     /// Device and reporting.
     #[serde(default)]
     pub run: RunSettings,
@@ -103,6 +107,8 @@ pub struct TrainConfig {
     pub loss: LossSettings,
     /// Memory against recomputation.
     pub memory: MemorySettings,
+    /// Held-out rows to look at on the way.
+    pub validation: Option<ValidationSettings>,
     /// Device and reporting.
     pub run: RunSettings,
     /// Saving.
@@ -141,6 +147,8 @@ impl ConfigFile for TrainFile {
             paths.push((format!("data.train.{at}"), &mut stream.path));
         }
         paths.extend(self.gates.paths());
+        let validation = self.validation.as_mut();
+        paths.extend(validation.map(|rows| ("validation.data".to_owned(), &mut rows.data)));
         paths
     }
 
@@ -157,6 +165,9 @@ impl ConfigFile for TrainFile {
         self.check_gates()?;
         self.loss.check()?;
         self.memory.check()?;
+        self.validation
+            .as_ref()
+            .map_or(Ok(()), ValidationSettings::check)?;
         self.run.check()?;
         self.checkpoint.check()?;
         let optimizer = self.optimizer.check(self.method, self.gates.train)?;
@@ -169,6 +180,7 @@ impl ConfigFile for TrainFile {
             optimizer,
             loss: self.loss.clone(),
             memory: self.memory.clone(),
+            validation: self.validation.clone(),
             run: self.run.clone(),
             checkpoint: self.checkpoint.clone(),
             deployment: self.deployment()?,

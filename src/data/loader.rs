@@ -15,6 +15,7 @@ use super::order::{Order, OrderKind, StreamShape};
 use super::ranks::Ranks;
 use super::rows::{RowNeeds, read_row};
 use crate::config::data::StreamSpec;
+use crate::config::instruct_mask::InstructMask;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -36,8 +37,8 @@ pub struct LoaderSettings {
     pub clip_rows: bool,
     /// Treat each row as one document.
     pub single_document: bool,
-    /// Train only where the `mask` column is not 0.
-    pub instruct_mask: bool,
+    /// Whether the `mask` column says what trains.
+    pub instruct_mask: InstructMask,
     /// Ids must be below this.
     pub vocab_size: Option<u64>,
     /// Rows read ahead; at least one.
@@ -56,7 +57,7 @@ impl Default for LoaderSettings {
             budget: None,
             clip_rows: false,
             single_document: false,
-            instruct_mask: false,
+            instruct_mask: InstructMask::Ignored,
             vocab_size: None,
             prefetch_rows: 8,
             read: ReadOptions::default(),
@@ -119,7 +120,7 @@ impl Loader {
             .collect::<Result<_, _>>()?;
         for dataset in &datasets {
             dataset.require_column("input_ids")?;
-            if settings.instruct_mask {
+            if settings.instruct_mask == InstructMask::Needed {
                 dataset.require_column("mask")?;
             }
         }
@@ -211,7 +212,7 @@ impl Loader {
     pub fn stored_row_len(&self) -> Result<usize, MdsError> {
         let needs = RowNeeds {
             vocab_size: None,
-            instruct_mask: false,
+            instruct_mask: InstructMask::Ignored,
         };
         Ok(read_row(&self.shared.datasets[0], 0, needs)?.ids.len())
     }

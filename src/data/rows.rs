@@ -7,6 +7,7 @@ use super::mds::dataset::Dataset;
 use super::mds::error::{MdsError, Place};
 use super::mds::shard::Row;
 use super::mds::value::Value;
+use crate::config::instruct_mask::InstructMask;
 use std::ops::Range;
 
 /// What a reader asks of a row.
@@ -14,8 +15,8 @@ use std::ops::Range;
 pub struct RowNeeds {
     /// Ids must be below this.
     pub vocab_size: Option<u64>,
-    /// Whether the `mask` column is read; a row without one is then an error.
-    pub instruct_mask: bool,
+    /// Whether the `mask` column is read.
+    pub instruct_mask: InstructMask,
 }
 
 /// One row's tokens and documents.
@@ -59,19 +60,7 @@ pub fn parse_row(row: &Row, needs: RowNeeds) -> Result<TokenRow, MdsError> {
         Some((shape, values)) => check_spans(place, &shape, &values, ids.len())?,
         None => std::iter::once(0..ids.len()).collect(),
     };
-    let mask = if needs.instruct_mask {
-        let mask = required(row, "mask")?;
-        if mask.len() != ids.len() {
-            return Err(MdsError::MaskLen {
-                place: place.clone(),
-                tokens: ids.len(),
-                mask: mask.len(),
-            });
-        }
-        Some(mask.into_iter().map(|value| value != 0).collect())
-    } else {
-        None
-    };
+    let mask = mask(row, needs.instruct_mask, ids.len())?;
     let domain = match row.value("domain")? {
         Some(Value::Str(domain)) => Some(domain),
         _ => None,
@@ -83,6 +72,26 @@ pub fn parse_row(row: &Row, needs: RowNeeds) -> Result<TokenRow, MdsError> {
         mask,
         domain,
     })
+}
+
+/// The `mask` column where it is wanted, of as many values as the row has tokens.
+fn mask(row: &Row, wanted: InstructMask, num_tokens: usize) -> Result<Option<Vec<bool>>, MdsError> {
+    let mask = match wanted {
+        InstructMask::Ignored => None,
+        InstructMask::Needed => Some(required(row, "mask")?),
+        InstructMask::WherePresent => integers(row, "mask")?.map(|(_, values)| values),
+    };
+    let Some(mask) = mask else {
+        return Ok(None);
+    };
+    if mask.len() != num_tokens {
+        return Err(MdsError::MaskLen {
+            place: row.place().clone(),
+            tokens: num_tokens,
+            mask: mask.len(),
+        });
+    }
+    Ok(Some(mask.into_iter().map(|value| value != 0).collect()))
 }
 
 fn required(row: &Row, column: &str) -> Result<Vec<i128>, MdsError> {

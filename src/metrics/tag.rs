@@ -12,7 +12,7 @@ pub const LOSS_TOTAL: &str = "loss/total";
 pub const SPARSITY_TARGET: &str = "sparsity/target";
 /// Mean probability that a gate is closed.
 pub const SPARSITY_EXPECTED: &str = "sparsity/expected";
-/// Share of streaming heads after rounding.
+/// Share of heads whose gate without noise is below one half.
 pub const SPARSITY_HARD: &str = "sparsity/hard";
 /// Multiplier of the constraint.
 pub const LAMBDA_1: &str = "lambda/1";
@@ -26,8 +26,16 @@ pub const HEADS_STREAMING: &str = "heads/streaming";
 pub const HEADS_UNDECIDED: &str = "heads/undecided";
 /// Mean of gates without noise.
 pub const GATES_MEAN: &str = "gates/mean";
-/// Loss with the rounded mask minus loss with the gates.
+/// Loss on held-out rows with full attention, nats per token.
+pub const VAL_FULL: &str = "val/loss_full";
+/// The same with the gates as they are, without noise.
+pub const VAL_GATES: &str = "val/loss_gates";
+/// The same with the mask that the gates round to.
+pub const VAL_MASK: &str = "val/loss_mask";
+/// Loss with the rounded mask minus loss with the gates, on held-out rows.
 pub const GAP_SOFT_HARD: &str = "gap/soft_hard";
+/// Global norm of the gradients of all that trains, before clipping.
+pub const GRAD_NORM: &str = "grad/norm";
 /// Norm of the gradient of the gates.
 pub const GRAD_GATES: &str = "grad/gates";
 /// Norm of the gradient of the multipliers.

@@ -11,7 +11,7 @@
 //! loss, nothing is shifted.
 
 use super::block::pair::{self, OpenEnd, PairInputs};
-use super::block::{BlockContext, SavedBlock, Saving};
+use super::block::{BlockContext, SavedBlock};
 use super::norm;
 use super::train_pass::{Row, TrainPass};
 use super::watch::{BadGrad, Watch};
@@ -55,17 +55,6 @@ struct Top {
 }
 
 impl DistillPass<'_> {
-    /// The loss of `row` under gates `gates[layer]`, without gradients.
-    pub fn evaluate(&self, row: &Row, gates: &[Vec<f64>]) -> f64 {
-        let _guard = tch::no_grad_guard();
-        let context = BlockContext {
-            saving: Saving::Inputs,
-            ..self.engine.context(row)
-        };
-        let streams = self.forward(&context, row, gates);
-        self.difference(&streams, &row.targets.label_positions()).0
-    }
-
     /// Loss and gradients of `row` under gates `gates[layer]`, and the topmost gradient of attention that is not finite, if
     /// `watch` looks. `label_weight` multiplies every label's loss in the gradients.
     pub fn run(

@@ -57,6 +57,16 @@ pub enum TrainError {
         /// Tokens of one row.
         row_len: u64,
     },
+    /// A folder of held-out rows is shorter than the validation.
+    #[error("`{path}` has {rows} rows, `validation.num_rows` is {needed}")]
+    HeldOut {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Its rows.
+        rows: u64,
+        /// Rows that were asked for.
+        needed: u64,
+    },
     /// A file could not be opened.
     #[error("cannot open `{path}`")]
     Open {
@@ -94,6 +104,7 @@ impl Coded for TrainError {
             Self::Interrupted { .. } => "run.interrupted",
             Self::State { .. } => "ckpt.state",
             Self::Batch { .. } => "config.batch",
+            Self::HeldOut { .. } => "config.held_out",
             Self::Open { .. } => "io.open",
             Self::Tokenizer { .. } => "tok.vocab",
             Self::Mismatch { .. } => "train.mismatch",
@@ -131,6 +142,9 @@ impl Coded for TrainError {
                     tokenizer.display()
                 ))
             }
+            Self::HeldOut { rows, .. } => Some(format!(
+                "set it to {rows} or fewer, or hold out more text with `prulong pack --held-out`"
+            )),
             Self::Interrupted { .. } => Some("run the same command again to continue".to_owned()),
             Self::Batch {
                 tokens_per_step,

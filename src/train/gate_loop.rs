@@ -4,6 +4,7 @@ use super::gate_state::{restore, state};
 use super::gate_step::{StepReport, Trainer};
 use super::method::Moment;
 use super::run_io::{Observer, RunIo};
+use super::validation::Validation;
 use crate::data::loader::Loader;
 use crate::fault::AnyFault;
 use crate::metrics::heatmap::Heatmap;
@@ -53,6 +54,7 @@ impl Interval {
 pub fn run(
     trainer: &mut Trainer,
     loader: &mut Loader,
+    mut validation: Option<&mut Validation>,
     plan: Plan,
     (io, start): (&mut RunIo, u64),
     observer: &mut dyn Observer,
@@ -63,14 +65,24 @@ pub fn run(
         num_left,
         plan.log_every,
     )?;
-    trainer.method.watch(&io.records()?);
+    let records = io.records()?;
+    trainer.method.watch(&records);
+    if let Some(validation) = &mut validation {
+        validation.go_on(&records);
+    }
     let mut interval = Interval::new();
+    let mut last = start;
     for step in start..plan.num_steps {
         // Also of a run that ended so before: the same command does nothing more.
         if trainer.method.is_settled() {
             break;
         }
         let position = loader.position();
+        let due = validation.as_deref_mut().filter(|held| held.is_due(step));
+        if !look(trainer, due, (step, Moment::Underway), (io, plan), observer)? {
+            io.save(step, &state(trainer, loader, position)?, observer)?;
+            return Err(io.interrupted(step));
+        }
         io.before_step(step);
         let stepped = recorder::frame(Part::Step, Pass::Outside, step, || {
             one_step(trainer, loader, plan.rows_per_step, (io, step))
@@ -85,22 +97,11 @@ pub fn run(
         interval.num_tokens += num_tokens;
         interval.wait += loader.take_wait();
         observer.stepped(done, plan.num_steps);
+        last = done;
         let is_last = done == plan.num_steps || trainer.method.is_settled();
         if done.is_multiple_of(plan.log_every) || is_last {
             let mut record = line(trainer, done, plan, &report, &interval);
-            if is_last && done < plan.num_steps {
-                let text = format!(
-                    "the rounded mask stays the same: ended after {done} of {} steps",
-                    plan.num_steps
-                );
-                record.event("train.settled", text);
-            }
-            let moment = if is_last {
-                Moment::Last
-            } else {
-                Moment::Underway
-            };
-            trainer.method.observe(&mut record, moment);
+            judge(trainer, &mut record, plan, is_last);
             io.record(&mut record)?;
             pictures(trainer, io, done);
             observer.logged(&record, plan.num_steps);
@@ -110,7 +111,55 @@ pub fn run(
             io.save(done, &state(trainer, loader, loader.position())?, observer)?;
         }
     }
-    Ok(())
+    let due = validation.filter(|held| !held.has_seen(last));
+    if look(trainer, due, (last, Moment::Last), (io, plan), observer)? {
+        Ok(())
+    } else {
+        Err(io.interrupted(last))
+    }
+}
+
+/// Records what the held-out rows say after `done` steps; false if a signal asked to stop before all of them were looked at.
+///
+/// It is a record of its own: the step's was written before its checkpoint, and a run that continues from there looks again.
+fn look(
+    trainer: &Trainer,
+    due: Option<&mut Validation>,
+    (done, moment): (u64, Moment),
+    (io, plan): (&mut RunIo, Plan),
+    observer: &mut dyn Observer,
+) -> Result<bool, AnyFault> {
+    let Some(validation) = due else {
+        return Ok(true);
+    };
+    let mut record = Record::new(done);
+    let stop = || io.interrupt.requested();
+    if validation
+        .observe(trainer, &mut record, moment, &stop)
+        .is_none()
+    {
+        return Ok(false);
+    }
+    io.record(&mut record)?;
+    observer.logged(&record, plan.num_steps);
+    Ok(true)
+}
+
+/// Adds to a record what the red flags say, and why the run ended early.
+fn judge(trainer: &mut Trainer, record: &mut Record, plan: Plan, is_last: bool) {
+    if is_last && record.step < plan.num_steps {
+        let text = format!(
+            "the rounded mask stays the same: ended after {} of {} steps",
+            record.step, plan.num_steps
+        );
+        record.event("train.settled", text);
+    }
+    let moment = if is_last {
+        Moment::Last
+    } else {
+        Moment::Underway
+    };
+    trainer.method.observe(record, moment);
 }
 
 /// Continues from a checkpoint: restores every number and seeks the data.
@@ -185,8 +234,11 @@ fn line(
     let mut record = Record::new(done);
     trainer.method.report(report.loss, &mut record);
     record
-        .scalar(tag::GRAD_GATES, report.grad_norm)
+        .scalar(tag::GRAD_NORM, report.grad_norm)
         .scalar(tag::LR, report.lr);
+    if let Some(norm) = report.weight_norm {
+        record.scalar(tag::GRAD_WEIGHTS, norm);
+    }
     let seconds = interval.started.elapsed().as_secs_f64().max(1e-9);
     let per_step = seconds / interval.num_steps.max(1) as f64;
     record

@@ -72,6 +72,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
+    /// Norm of the weights' gradients, if weights train.
+    pub weight_norm: Option<f64>,
     /// The schedule's multiplier.
     pub lr: f64,
     /// Labels of the step.
@@ -123,8 +125,8 @@ impl Trainer {
                 backend,
             });
         }
-        let weight_squares = totals.weights.as_ref().map_or(0.0, grad_square_sum);
-        let grad_norm = (self.method.square_sum() + weight_squares).sqrt();
+        let weight_squares = totals.weights.as_ref().map(grad_square_sum);
+        let grad_norm = (self.method.square_sum() + weight_squares.unwrap_or(0.0)).sqrt();
         check_finite("the loss", totals.loss, step)?;
         check_finite("the gradient", grad_norm, step)?;
         let multiplier = self.settings.lr.multiplier(step);
@@ -135,6 +137,7 @@ impl Trainer {
         Ok(Some(StepReport {
             loss: totals.loss / real(totals.num_targets.max(1)),
             grad_norm,
+            weight_norm: weight_squares.map(f64::sqrt),
             lr: multiplier,
             num_targets: totals.num_targets,
             num_empty: totals.num_empty,
@@ -143,10 +146,22 @@ impl Trainer {
 
     /// Mean cross-entropy per target of `rows` under gates `z[layer]`.
     pub fn evaluate(&self, rows: &[Row], z: &[Vec<f64>]) -> f64 {
+        let loss = self.evaluate_unless(rows, z, &|| false);
+        loss.unwrap_or_else(|| unreachable!("nothing asked to stop"))
+    }
+
+    /// As [`Self::evaluate`], but `None` once `stop` says so between two rows.
+    pub fn evaluate_unless(
+        &self,
+        rows: &[Row],
+        z: &[Vec<f64>],
+        stop: &dyn Fn() -> bool,
+    ) -> Option<f64> {
         let pass = self.pass();
-        let loss: f64 = rows.iter().map(|row| pass.evaluate(row, z)).sum();
+        let loss = |row: &Row| (!stop()).then(|| pass.evaluate(row, z));
+        let loss: Option<f64> = rows.iter().map(loss).sum();
         let targets: i64 = rows.iter().map(|row| row.targets.num_valid()).sum();
-        loss / real(targets.max(1))
+        Some(loss? / real(targets.max(1)))
     }
 
     fn pass(&self) -> TrainPass<'_> {

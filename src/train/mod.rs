@@ -23,6 +23,7 @@ pub mod save;
 pub mod settled;
 pub mod settling;
 pub mod signal;
+pub mod validation;
 mod watch;
 pub mod weight_trainer;
 

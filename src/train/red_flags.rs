@@ -30,6 +30,8 @@ const SATURATED: f64 = 0.95;
 const NEAR_BOUND: f64 = 0.95;
 /// Sign changes of lambda_1 that are no swinging yet.
 const SIGN_CHANGES: usize = 2;
+/// Way of log_alpha, of the about six from open to closed, below which no gate has moved by the middle of the ramp.
+const STILL: f64 = 0.5;
 /// Weight decay of the multipliers in the published method.
 const PUBLISHED_DECAY: f64 = 0.1;
 
@@ -48,6 +50,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct RedFlags {
     limits: Limits,
+    /// log_alpha before the first step.
+    start: Vec<f64>,
     off_since: Option<u64>,
     lambda_1: f64,
     num_sign_changes: usize,
@@ -71,10 +75,11 @@ impl Limits {
 }
 
 impl RedFlags {
-    /// No flag raised, after the records of the steps that were already done.
-    pub fn new(limits: Limits, done: &[Record]) -> Self {
+    /// No flag raised, after the records of the steps that were already done; `start` is log_alpha before the first step.
+    pub fn new(limits: Limits, start: Vec<f64>, done: &[Record]) -> Self {
         let mut flags = Self {
             limits,
+            start,
             off_since: None,
             lambda_1: 0.0,
             num_sign_changes: 0,
@@ -93,6 +98,7 @@ impl RedFlags {
         flags.extend(self.off_target(record));
         flags.extend(self.multipliers(record));
         flags.extend(self.saturated(record, gates));
+        flags.extend(self.still(record, gates));
         if moment == Moment::Last {
             flags.extend(self.missed(gates));
             flags.extend(undecided(record));
@@ -168,6 +174,23 @@ impl RedFlags {
                 record.step
             );
             ("gate.saturated", text)
+        })
+    }
+
+    fn still(&self, record: &Record, gates: &GateBank) -> Option<Flag> {
+        let (now, target) = sparsity(record)?;
+        let is_late = record.step >= self.limits.ramp_steps.div_ceil(2);
+        let ways = gates.log_alpha().iter().zip(&self.start);
+        let furthest = ways
+            .map(|(now, start)| (now - start).abs())
+            .fold(0.0, f64::max);
+        (is_late && (now - target).abs() > OFF_TARGET && furthest < STILL).then(|| {
+            let text = format!(
+                "no gate has moved by more than {furthest:.3} in {} steps (sparsity {now:.3}, target {target:.3}): raise \
+                 `optimizer.gate_lr`, or look at why the learning rate is so small",
+                record.step
+            );
+            ("gate.still", text)
         })
     }
 
@@ -257,9 +280,12 @@ mod tests {
         }
     }
 
+    /// Where the calm gates could come from.
+    const START: [f64; 4] = [4.0; 4];
+
     /// Codes raised at each step by lines of (step, sparsity, lambda_1).
     fn raised(lines: &[(u64, f64, f64)], layers: &[[f64; 2]]) -> Vec<(u64, String)> {
-        let mut flags = RedFlags::new(LIMITS, &[]);
+        let mut flags = RedFlags::new(LIMITS, START.to_vec(), &[]);
         let mut found = Vec::new();
         for (step, sparsity, lambda_1) in lines {
             let mut record = record(*step, *sparsity, *lambda_1);
@@ -331,6 +357,16 @@ mod tests {
     }
 
     #[test]
+    fn gates_that_stay_where_they_were_are_flagged_once_half_of_the_ramp_is_over() {
+        let asleep = [[4.2, 3.9]; 2];
+        let lines = [(49, 0.0, 0.5), (50, 0.0, 0.5), (60, 0.0, 0.5)];
+        assert_eq!(codes(&raised(&lines, &asleep)), [(50, "gate.still")]);
+        assert_eq!(raised(&[(50, 0.45, 0.5)], &asleep), [], "on its target");
+        let awake = [[4.2, 3.4]; 2];
+        assert_eq!(raised(&[(50, 0.0, 0.5)], &awake), []);
+    }
+
+    #[test]
     fn the_end_is_judged_by_the_gates_themselves() {
         // P(z = 0) of 4 and -4 is 0.0037 and 0.9170: a mean of 0.689, and of 0.460 for the calm ones.
         let sparse = [[4.0, -4.0], [-4.0, -4.0]];
@@ -344,7 +380,7 @@ mod tests {
             .scalars
             .retain(|(name, _)| name != tag::HEADS_UNDECIDED);
         record.scalar(tag::HEADS_UNDECIDED, 3.0);
-        RedFlags::new(LIMITS, &[]).observe(&mut record, &bank(&CALM), Moment::Last);
+        RedFlags::new(LIMITS, START.to_vec(), &[]).observe(&mut record, &bank(&CALM), Moment::Last);
         let said = record
             .events
             .iter()
@@ -361,7 +397,7 @@ mod tests {
         let run = |cut: usize| {
             let mut done: Vec<Record> = Vec::new();
             for part in [&lines[..cut], &lines[cut..]] {
-                let mut flags = RedFlags::new(LIMITS, &done);
+                let mut flags = RedFlags::new(LIMITS, START.to_vec(), &done);
                 for (step, sparsity, lambda_1) in part {
                     let mut record = record(*step, *sparsity, *lambda_1);
                     flags.observe(&mut record, &bank(&CALM), moment(*step));

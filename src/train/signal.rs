@@ -52,12 +52,6 @@ impl Interrupt {
         let number = usize::try_from(SIGTERM).unwrap_or_default();
         self.signal.store(number, Ordering::Relaxed);
     }
-
-    /// The exit code of a run that was stopped before there was anything to save: 128 plus the signal's number.
-    pub fn exit_code_unsaved(&self) -> u8 {
-        let number = u8::try_from(self.signal.load(Ordering::Relaxed)).unwrap_or_default();
-        number.saturating_add(128)
-    }
 }
 
 #[cfg(test)]
@@ -71,7 +65,6 @@ mod tests {
         assert!(!clone.requested());
         interrupt.request();
         assert!(clone.requested());
-        assert_eq!(clone.exit_code_unsaved(), 143);
     }
 
     #[test]
@@ -82,6 +75,5 @@ mod tests {
         while !interrupt.requested() {
             std::thread::yield_now();
         }
-        assert_eq!(interrupt.exit_code_unsaved(), 138);
     }
 }

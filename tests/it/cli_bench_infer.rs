@@ -245,6 +245,18 @@ fn what_cannot_be_measured_is_refused_with_a_way_out() {
                 "--random-weights",
                 "--methods",
                 "full",
+                "--sparsities",
+                "0.5",
+            ],
+            "bench.methods",
+        ),
+        (
+            &[
+                "--shape",
+                "tiny",
+                "--random-weights",
+                "--methods",
+                "full",
                 "--sink",
                 "4",
             ],

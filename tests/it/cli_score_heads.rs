@@ -162,6 +162,8 @@ fn what_cannot_be_scored_is_said_before_anything_is_written() {
     ];
     let (code, _, err) = run(&[&wide[..], &[rows.to_str().unwrap()]].concat(), &rest);
     assert!(code == 2 && err.contains("score.short_rows"), "{err}");
+    let (code, _, err) = place.score(&["--by", "random", "--sparsity", "0.5", "-o", out]);
+    assert!(code == 2 && err.contains("score.unused_data"), "{err}");
     assert!(!place.at("mask").exists());
 }
 

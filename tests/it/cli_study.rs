@@ -152,8 +152,16 @@ fn a_request_to_stop_reaches_the_command_at_work_and_the_study_goes_on_later() {
         .spawn()
         .map(Running)
         .unwrap();
-    let answers = dir.join("drawn/eval/predictions.jsonl");
-    let num_answers = || std::fs::read_to_string(&answers).map_or(0, |text| text.lines().count());
+    let answers = || {
+        let folders = std::fs::read_dir(dir.join("drawn")).into_iter().flatten();
+        let mut folders =
+            folders.filter_map(|entry| Some(entry.ok()?.path().join("predictions.jsonl")));
+        folders.find(|path| path.exists())
+    };
+    let num_answers = || {
+        let text = answers().and_then(|path| std::fs::read_to_string(path).ok());
+        text.map_or(0, |text| text.lines().count())
+    };
     wait_until(|| num_answers() > 2);
     let pid = rustix::process::Pid::from_child(&study.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -163,4 +171,90 @@ fn a_request_to_stop_reaches_the_command_at_work_and_the_study_goes_on_later() {
     let (code, out, err) = place.study(&["--dry-run"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("# 2 commands are left"), "{out}");
+}
+
+const TRAINED: &str = r#"
+seeds = [1]
+sparsities = [0.5]
+model = "MODEL"
+evaluation = "eval.toml"
+
+[[prepare]]
+name = "text"
+creates = "rows"
+command = ["pack", "--source", "text=TEXT", "--tokenizer", "{model}/tokenizer.json", "--row-len", "128", "--held-out", "0", "-o", "{text}"]
+
+[[prepare]]
+name = "unused"
+creates = "unused"
+command = ["pack", "--source", "text=nowhere", "--tokenizer", "{model}/tokenizer.json", "-o", "{unused}"]
+
+[[arms]]
+kind = "train"
+name = "trained"
+about = "four steps"
+config = "run.toml"
+data = ["rows"]
+set = ['validation={data="{text}", num_rows=1, every=2}']
+"#;
+
+const RUN: &str = r#"
+seed = 1
+model = { path = "MODEL", dtype = "f32" }
+data = { train = ["elsewhere"] }
+attention = { sink_len = 4, window_len = 32, block_len = 1 }
+gates = { train = true }
+sparsity = { start = 0.0, end = 0.5, warmup_ratio = 0.5 }
+checkpoint = { every = 2 }
+
+[optimizer]
+steps = 4
+tokens_per_step = 128
+warmup_ratio = 0.1
+min_lr_ratio = 0.1
+gate_lr = 0.3
+lambda_lr = 0.1
+
+[run]
+device = "cpu"
+threads = 1
+"#;
+
+#[test]
+fn a_trained_arm_reports_its_course_and_a_finished_study_can_be_asked_more() {
+    let place = Place::new();
+    let lines = (0..400).map(|i| format!("Line {i} of a text that goes on and on, as texts do.\n"));
+    std::fs::write(place.at("text.txt"), lines.collect::<String>()).unwrap();
+    let trained = TRAINED.replace("TEXT", text(&place.at("text.txt")));
+    for (name, content) in [("study.toml", trained.as_str()), ("run.toml", RUN)] {
+        std::fs::write(place.at(name), content.replace("MODEL", MODEL)).unwrap();
+    }
+    let (code, out, err) = place.study(&["--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("unused"), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let arm = &report["arms"][0];
+    let steps = |list: &Value| -> Vec<u64> {
+        let looks = list.as_array().unwrap().iter();
+        looks.map(|look| look["step"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(steps(&arm["held_out"][0]["looks"]), [2, 4]);
+    assert_eq!(
+        arm["settling"][0]["settling"]["steps"],
+        serde_json::json!([2, 4])
+    );
+    let (code, out, err) = place.study(&["--report"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("trained, seed 1: "), "{out}");
+
+    // Another size is cut from the run that is there; the evaluation is asked anew, as after a change of its file.
+    let more = trained.replace("sparsities = [0.5]", "sparsities = [0.5, 0.75]");
+    std::fs::write(place.at("study.toml"), more.replace("MODEL", MODEL)).unwrap();
+    let (code, _, err) = place.study(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("[1/2] prulong export-mask"), "{err}");
+    let longer = EVAL.replace("items_per_cell = 2", "items_per_cell = 3");
+    std::fs::write(place.at("eval.toml"), longer.replace("MODEL", MODEL)).unwrap();
+    let (code, out, _) = place.study(&["--dry-run"]);
+    assert!(code == 0 && out.contains("# 1 commands are left"), "{out}");
 }

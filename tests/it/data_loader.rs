@@ -2,6 +2,7 @@
 
 use crate::mds_reader::{fixtures, open};
 use prulong::config::data::{StreamSpec, StreamWeight};
+use prulong::config::instruct_mask::InstructMask;
 use prulong::data::collate::{CollateSettings, IGNORED, collate};
 use prulong::data::identity::DataIdentity;
 use prulong::data::loader::{Loader, LoaderSettings, PackedRow};
@@ -61,7 +62,11 @@ fn rows_are_collated_as_the_reference_does() {
         let args = &case["args"];
         let needs = RowNeeds {
             vocab_size: Some(128_256),
-            instruct_mask: args["apply_instruct_masks"] == true,
+            instruct_mask: if args["apply_instruct_masks"] == true {
+                InstructMask::Needed
+            } else {
+                InstructMask::Ignored
+            },
         };
         let rows = rows(case["dataset"].as_str().unwrap(), &case["rows"], needs);
         let budget = usize::try_from(args["per_device_max_tokens"].as_u64().unwrap()).unwrap();
@@ -163,7 +168,7 @@ fn bad_rows_are_refused_by_code() {
         write_rows(dir.path(), &[row], 1 << 20);
         let settings = LoaderSettings {
             vocab_size: Some(100),
-            instruct_mask: true,
+            instruct_mask: InstructMask::Needed,
             budget: Some(6),
             ..LoaderSettings::default()
         };
@@ -192,7 +197,7 @@ fn masked_rows_are_delivered_with_nothing_to_train_on() {
     let row = (array(&[1, 2, 3]), spans(&[0, 3]), array(&[1, 0, 0]));
     write_rows(dir.path(), &[row], 1 << 20);
     let settings = LoaderSettings {
-        instruct_mask: true,
+        instruct_mask: InstructMask::Needed,
         ..LoaderSettings::default()
     };
     let mut loader = Loader::open(&[plain(dir.path())], &settings).unwrap();

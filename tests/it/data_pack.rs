@@ -1,6 +1,7 @@
 //! Packing real text: tokens conserved, equal bytes for any number of threads, splits, manifests, and refusals.
 
 use crate::mds_reader::open;
+use prulong::config::instruct_mask::InstructMask;
 use prulong::data::collate::{CollateSettings, collate};
 use prulong::data::manifest;
 use prulong::data::mds::writer::WriteOptions;
@@ -135,7 +136,7 @@ fn rows_hold_documents_of_the_source_between_begin_and_end_tokens() {
     for row in 0..dataset.num_rows() {
         let needs = RowNeeds {
             vocab_size: Some(264),
-            instruct_mask: false,
+            instruct_mask: InstructMask::Ignored,
         };
         let row = read_row(&dataset, row, needs).unwrap();
         assert_eq!(row.ids.len(), 512);

@@ -39,7 +39,14 @@ fn a_run_gives_a_mask_that_says_how_it_was_trained_and_the_gates_beside_it() {
     assert!(trace.is_file());
     let run = place.run_dir("run");
     let records = jsonl::read(&run.join(jsonl::FILE_NAME)).unwrap();
-    let last = records.last().unwrap();
+    let [.., last, look] = &records[..] else {
+        panic!("{records:?}")
+    };
+    // Each loss of the held-out rows is finite, and the gap is between them.
+    let value = |tag| look.value(tag).unwrap();
+    assert!(value(tag::VAL_FULL).is_finite());
+    let gap = value(tag::VAL_MASK) - value(tag::VAL_GATES);
+    assert!((value(tag::GAP_SOFT_HARD) - gap).abs() < 1e-12);
     for tag in [tag::LOSS_DISTILL, tag::LOSS_REG, tag::GATES_MEAN] {
         assert!(last.value(tag).is_some_and(f64::is_finite), "{tag}");
     }
@@ -134,6 +141,31 @@ fn passkeys_are_packed_with_their_labels_and_train_both_methods() {
         said(&refused)
     );
     assert!(!Path::new(&short).exists());
+
+    // Text without labels of its own trains whole beside them, if that is asked for.
+    let plain = at("plain");
+    let mut args = vec!["pack", "--source", &source, "--tokenizer"];
+    args.extend([tokenizer.to_str().unwrap(), "--row-len", "512"]);
+    args.extend(["--held-out", "0", "-o", &plain]);
+    succeeded(&args);
+    let both = format!("data.train=[\"{rows}@0.5\", \"{plain}@0.5\"]");
+    let config = root.join("configs/quickstart.toml");
+    let held_out = format!("validation={{data=\"{plain}\", num_rows=RWS, every=1}}");
+    for (mask, num_rows, said_code) in [
+        ("true", "1", Some("mds.columns")),
+        ("\"where-present\"", "1", None),
+        ("\"where-present\"", "999", Some("config.held_out")),
+    ] {
+        let mask = format!("data.instruct_mask={mask}");
+        let held_out = held_out.replace("RWS", num_rows);
+        let settings = [&both, &mask, &held_out, "optimizer.tokens_per_step=512"];
+        let mut args = vec!["train", "--config", config.to_str().unwrap(), "--dry-run"];
+        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        let output = prulong(&args);
+        let text = said(&output);
+        assert_eq!(output.status.success(), said_code.is_none(), "{text}");
+        assert!(said_code.is_none_or(|code| text.contains(code)), "{text}");
+    }
 
     let data = format!("data.train=[\"{rows}\"]");
     for config in ["configs/duo-attention.toml", "configs/quickstart.toml"] {

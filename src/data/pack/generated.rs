@@ -216,6 +216,7 @@ fn write_manifest(
 mod tests {
     use super::*;
     use crate::config::data::{StreamSpec, StreamWeight};
+    use crate::config::instruct_mask::InstructMask;
     use crate::data::generate::Generate;
     use crate::data::loader::{Loader, LoaderSettings};
     use crate::fault::Coded;
@@ -337,7 +338,7 @@ mod tests {
             assert_eq!(loader.stored_row_len().unwrap(), 20);
             loader.next_row().unwrap()
         };
-        let (row, plain) = (read(true), read(false));
+        let (row, plain) = (read(InstructMask::Needed), read(InstructMask::Ignored));
         let len = row.ids.len();
         assert_eq!(
             (&row.doc_lens[..], row.ids[1]),

@@ -1,6 +1,7 @@
 //! Packed rows of a split that was held out when it was packed.
 
 use super::{Haystack, HaystackIdentity};
+use crate::config::instruct_mask::InstructMask;
 use crate::data::mds::dataset::{Dataset, ReadOptions};
 use crate::data::rows::{RowNeeds, TokenRow, read_row};
 use crate::data::tokenizer::Tokenizer;
@@ -63,7 +64,7 @@ impl PackedRows {
         let row = below(rng, self.dataset.num_rows());
         let needs = RowNeeds {
             vocab_size: Some(self.tokenizer.vocab_size() as u64),
-            instruct_mask: false,
+            instruct_mask: InstructMask::Ignored,
         };
         let row = read_row(&self.dataset, row, needs)?;
         let span = draw_span(rng, &row);

@@ -4,8 +4,20 @@ use super::*;
 use crate::attention::reference::causal_mask;
 use crate::attention::streaming::dense_mask;
 use crate::attention::testing::{CPU, leaf};
+use crate::model::block::Saving;
 use crate::model::tests::{Case, packed_mask, rms_norm};
 use std::collections::BTreeMap;
+
+/// The loss of `row` under gates `gates[layer]`, without gradients.
+fn evaluate(pass: &DistillPass, row: &Row, gates: &[Vec<f64>]) -> f64 {
+    let _guard = tch::no_grad_guard();
+    let context = BlockContext {
+        saving: Saving::Inputs,
+        ..pass.engine.context(row)
+    };
+    let streams = pass.forward(&context, row, gates);
+    pass.difference(&streams, &row.targets.label_positions()).0
+}
 
 /// One layer's attention per head, `[T, H, D]`, by plain operators.
 struct Attention<'a> {
@@ -137,7 +149,7 @@ fn loss_and_the_gradient_of_every_gate_equal_autograd_at_the_bounds_too() {
                         "{what}: dg of gate {gate}: {error:e}"
                     );
                 }
-                let alone = pass.evaluate(&case.row(), &by_layer(gates));
+                let alone = evaluate(&pass, &case.row(), &by_layer(gates));
                 assert!((alone - found.loss_sum).abs() <= 1e-12 * loss.max(1e-3));
             }
             // The comparison would say nothing of bounds at which every gradient were 0.
@@ -154,7 +166,7 @@ fn gradients_equal_finite_differences() {
     let pass = pass(&case, Saving::InputsAndAttention, OpenEnd::Teacher);
     let at = |gates: &[f64]| {
         let by_layer: Vec<Vec<f64>> = gates.chunks(2).map(<[f64]>::to_vec).collect();
-        pass.evaluate(&case.row(), &by_layer)
+        evaluate(&pass, &case.row(), &by_layer)
     };
     let (found, _) = pass.run(&case.row(), &by_layer(INSIDE), 1.0, Watch::Off);
     let step = 1e-5;
@@ -178,11 +190,15 @@ fn an_open_gate_lets_the_teachers_output_through_and_not_the_students_own() {
     // Below an open layer everything streams: the student's own queries and keys are others than the teacher's.
     let case = Case::new(false);
     let gates = by_layer([[0.0; 2], [1.0; 2], [1.0; 2]]);
-    let loss = |open_end| pass(&case, Saving::Inputs, open_end).evaluate(&case.row(), &gates);
+    let loss = |open_end| evaluate(&pass(&case, Saving::Inputs, open_end), &case.row(), &gates);
     let (teacher, own) = (loss(OpenEnd::Teacher), loss(OpenEnd::Student));
     assert!((teacher - own).abs() > 1e-3 * own, "{teacher} {own}");
     // With all gates open there is nothing to tell apart.
-    let open = pass(&case, Saving::Inputs, OpenEnd::Teacher).evaluate(&case.row(), &by_layer(OPEN));
+    let open = evaluate(
+        &pass(&case, Saving::Inputs, OpenEnd::Teacher),
+        &case.row(),
+        &by_layer(OPEN),
+    );
     assert!(open.abs() < 1e-300, "{open}");
 }
 
@@ -191,14 +207,17 @@ fn each_label_counts_at_its_own_position() {
     let mut case = Case::new(false);
     let labels = case.labels.clone();
     let offsets: Vec<usize> = case.lens.iter().flat_map(|len| 0..*len).collect();
-    let all =
-        pass(&case, Saving::Inputs, OpenEnd::Teacher).evaluate(&case.row(), &by_layer(INSIDE));
+    let all = evaluate(
+        &pass(&case, Saving::Inputs, OpenEnd::Teacher),
+        &case.row(),
+        &by_layer(INSIDE),
+    );
     let mut sum = 0.0;
     for position in 0..labels.len() {
         case.labels = vec![-100; labels.len()];
         case.labels[position] = labels[position];
         let pass = pass(&case, Saving::Inputs, OpenEnd::Teacher);
-        let alone = pass.evaluate(&case.row(), &by_layer(INSIDE));
+        let alone = evaluate(&pass, &case.row(), &by_layer(INSIDE));
         // The first four tokens of a document see all of it, streaming or not: both streams have them in common, but for rounding.
         let differs = offsets[position] >= 4 && labels[position] >= 0;
         assert_eq!(alone > 1e-20, differs, "position {position}: {alone:e}");

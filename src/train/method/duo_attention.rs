@@ -12,7 +12,7 @@
 //! - The penalty's gradient at `g = 0` is 0, as that of `torch.abs`: a gate is not pushed below its bound.
 //! - Gates are f64 on the host; the reference has them in bf16.
 
-use super::{Found, GatePicture, Method, MethodState, Micro, Moment};
+use super::{Found, GatePicture, Method, MethodState, Micro, Moment, StillGates, by_layer, norm};
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::block::pair::OpenEnd;
@@ -45,6 +45,8 @@ pub struct DuoConstants {
 pub struct DuoAttention {
     /// Row-major `[layers, kv_heads]`, as the last update left them.
     gates: Vec<f64>,
+    /// The gates before the first step.
+    start: Vec<f64>,
     num_kv_heads: usize,
     moments: HostAdamW,
     constants: DuoConstants,
@@ -66,6 +68,7 @@ impl DuoAttention {
         let count = gates.len();
         let mean = mean(&gates);
         Self {
+            start: gates.clone(),
             gates,
             num_kv_heads,
             moments: HostAdamW::new(count),
@@ -104,15 +107,16 @@ impl Method for DuoAttention {
         _grads: Option<&mut ModelGrads>,
     ) -> Found {
         let gates = self.clamped();
-        let by_layer: Vec<Vec<f64>> = gates
-            .chunks(self.num_kv_heads)
-            .map(<[f64]>::to_vec)
-            .collect();
         let pass = DistillPass {
             engine: *engine,
             open_end: self.constants.open_end,
         };
-        let (found, bad_grad) = pass.run(micro.row, &by_layer, micro.weight, micro.watch);
+        let (found, bad_grad) = pass.run(
+            micro.row,
+            &by_layer(&gates, self.num_kv_heads),
+            micro.weight,
+            micro.watch,
+        );
         for (grad, part) in self.grads.iter_mut().zip(&found.dgates) {
             *grad += part;
         }
@@ -134,6 +138,18 @@ impl Method for DuoAttention {
         };
         self.moments
             .update(&mut self.gates, &grads, step, settings, rate);
+    }
+
+    fn still_gates(&self) -> StillGates {
+        let soft = self.clamped();
+        let rounded: Vec<f64> = soft
+            .iter()
+            .map(|gate| f64::from(u8::from(*gate > flags::HALF)))
+            .collect();
+        StillGates {
+            soft: by_layer(&soft, self.num_kv_heads),
+            rounded: Some(by_layer(&rounded, self.num_kv_heads)),
+        }
     }
 
     fn state(&self) -> MethodState {
@@ -166,11 +182,14 @@ impl Method for DuoAttention {
         let count = |pick: &dyn Fn(f64) -> bool| real(gates.iter().filter(|g| pick(**g)).count());
         let retrieval = count(&|gate| gate > DECIDED);
         let streaming = count(&|gate| gate < 1.0 - DECIDED);
+        let closed = count(&|gate| gate < flags::HALF);
         record
             .scalar(tag::LOSS_DISTILL, loss)
             .scalar(tag::LOSS_REG, penalty)
             .scalar(tag::LOSS_TOTAL, loss + penalty)
             .scalar(tag::GATES_MEAN, mean(&gates))
+            .scalar(tag::SPARSITY_HARD, closed / real(gates.len().max(1)))
+            .scalar(tag::GRAD_GATES, norm(&self.grads))
             .scalar(tag::HEADS_RETRIEVAL, retrieval)
             .scalar(tag::HEADS_STREAMING, streaming)
             .scalar(
@@ -183,7 +202,7 @@ impl Method for DuoAttention {
 
     fn observe(&mut self, record: &mut Record, moment: Moment) {
         if moment == Moment::Last {
-            for (code, text) in flags::of_end(&self.gates, self.num_kv_heads) {
+            for (code, text) in flags::of_end((&self.start, &self.gates), self.num_kv_heads) {
                 record.event(code, text);
             }
         }

@@ -1,6 +1,6 @@
 //! Gates that stay as they were loaded, while weights train under them.
 
-use super::{Found, GatePicture, Method, MethodState, Micro, Moment};
+use super::{Found, GatePicture, Method, MethodState, Micro, Moment, StillGates};
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::train_pass::{ModelGrads, TrainPass};
@@ -30,6 +30,14 @@ impl Method for Frozen {
     }
 
     fn update(&mut self, _scale: (f64, f64), _step: u64, _settings: AdamSettings) {}
+
+    fn still_gates(&self) -> StillGates {
+        let soft = self.0.clone();
+        StillGates {
+            soft,
+            rounded: None,
+        }
+    }
 
     fn state(&self) -> MethodState {
         MethodState::default()

@@ -62,6 +62,15 @@ pub struct GatePicture {
     pub num_kv_heads: usize,
 }
 
+/// Gates without noise, one value per layer and kv head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StillGates {
+    /// As they are.
+    pub soft: Vec<Vec<f64>>,
+    /// As the mask they round to; nothing for gates that are not meant to be rounded.
+    pub rounded: Option<Vec<Vec<f64>>>,
+}
+
 /// Where in a run a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -95,6 +104,9 @@ pub trait Method {
         false
     }
 
+    /// The gates of now, without noise.
+    fn still_gates(&self) -> StillGates;
+
     /// Everything that changes during training.
     fn state(&self) -> MethodState;
 
@@ -115,4 +127,13 @@ pub trait Method {
 
     /// What to show of the gates; nothing if they do not train.
     fn picture(&self) -> Option<GatePicture>;
+}
+
+/// Row-major values as one vector per layer.
+fn by_layer(values: &[f64], num_kv_heads: usize) -> Vec<Vec<f64>> {
+    values.chunks(num_kv_heads).map(<[f64]>::to_vec).collect()
+}
+
+fn norm(grads: &[f64]) -> f64 {
+    grads.iter().map(|grad| grad * grad).sum::<f64>().sqrt()
 }

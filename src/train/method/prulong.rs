@@ -6,10 +6,11 @@
 //! gates descend, multipliers ascend
 //! ```
 
-use super::{Found, GatePicture, Method, MethodState, Micro, Moment};
+use super::{Found, GatePicture, Method, MethodState, Micro, Moment, StillGates, by_layer, norm};
 use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
 use crate::gate::lagrangian::{Constraint, Penalty, penalty};
 use crate::gate::noise::Coupling;
+use crate::mask::soft_gate;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::train_pass::{ModelGrads, TrainPass};
@@ -17,7 +18,7 @@ use crate::schedule::SparsitySchedule;
 use crate::train::gate_trainer::{GateGrads, GateRates, GateTrainer};
 use crate::train::optimizer::host_adamw::AdamSettings;
 use crate::train::red_flags::{Limits, RedFlags};
-use crate::train::settled::{Settled, SettledAfter};
+use crate::train::settled::{Settled, SettledAfter, rounded};
 
 /// Name of what tells in a checkpoint how long the mask has been the same.
 const SETTLED: &str = "gates.settled";
@@ -27,6 +28,8 @@ const SETTLED: &str = "gates.settled";
 pub struct PruLong {
     /// Gates, multipliers and moments.
     pub trainer: GateTrainer,
+    /// log_alpha before the first step.
+    start: Vec<f64>,
     settings: PruLongSettings,
     grads: GateGrads,
     constraint: ConstraintReport,
@@ -73,12 +76,21 @@ impl PruLong {
     pub fn new(trainer: GateTrainer, settings: PruLongSettings) -> Self {
         Self {
             grads: GateGrads::zeros(trainer.bank.log_alpha().len()),
+            start: trainer.bank.log_alpha().to_vec(),
             trainer,
             settled: settings.settled_after.map(Settled::new),
             settings,
             constraint: ConstraintReport::default(),
             flags: None,
         }
+    }
+
+    /// Share of the gates that are nearer to closed than to open.
+    #[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
+    fn share_closed(&self) -> f64 {
+        let gates = self.trainer.bank.log_alpha();
+        let num_closed = gates.iter().filter(|log_alpha| **log_alpha < 0.0).count();
+        num_closed as f64 / gates.len().max(1) as f64
     }
 
     fn head_counts(&self) -> HeadCounts {
@@ -148,6 +160,18 @@ impl Method for PruLong {
         self.settled.as_ref().is_some_and(Settled::is_settled)
     }
 
+    fn still_gates(&self) -> StillGates {
+        let bank = &self.trainer.bank;
+        let num_kv_heads = bank.num_kv_heads();
+        let layers = bank.log_alpha().chunks(num_kv_heads);
+        let mask = rounded(bank, self.settings.target.end).into_iter();
+        let mask: Vec<f64> = mask.map(|keeps| f64::from(u8::from(keeps))).collect();
+        StillGates {
+            soft: layers.map(soft_gate::deterministic).collect(),
+            rounded: Some(by_layer(&mask, num_kv_heads)),
+        }
+    }
+
     fn state(&self) -> MethodState {
         let GateTrainer {
             bank, multipliers, ..
@@ -189,8 +213,11 @@ impl Method for PruLong {
             .scalar(tag::LOSS_TOTAL, loss + penalty)
             .scalar(tag::SPARSITY_TARGET, target)
             .scalar(tag::SPARSITY_EXPECTED, sparsity)
+            .scalar(tag::SPARSITY_HARD, self.share_closed())
             .scalar(tag::LAMBDA_1, self.trainer.multipliers.lambda_1)
             .scalar(tag::LAMBDA_2, self.trainer.multipliers.lambda_2)
+            .scalar(tag::GRAD_GATES, norm(&self.grads.log_alpha))
+            .scalar(tag::GRAD_LAMBDA, norm(&self.grads.lambdas))
             .scalar(tag::HEADS_RETRIEVAL, f64::from(heads.retrieval))
             .scalar(tag::HEADS_STREAMING, f64::from(heads.streaming))
             .scalar(tag::HEADS_UNDECIDED, f64::from(heads.undecided));
@@ -199,7 +226,7 @@ impl Method for PruLong {
     fn watch(&mut self, done: &[Record]) {
         let PruLongSettings { rates, target, .. } = &self.settings;
         let limits = Limits::of(rates, target);
-        self.flags = Some(RedFlags::new(limits, done));
+        self.flags = Some(RedFlags::new(limits, self.start.clone(), done));
     }
 
     fn observe(&mut self, record: &mut Record, moment: Moment) {

@@ -1,0 +1,127 @@
+//! Loss on held-out rows while gates train: with full attention, with the gates as they are, with the mask they round to.
+//!
+//! What an export cuts is the mask; the distance of the last two losses is what rounding costs.
+
+use super::gate_step::Trainer;
+use super::method::{Moment, StillGates};
+use crate::metrics::record::Record;
+use crate::metrics::tag;
+use crate::model::train_pass::Row;
+
+/// Nats per token that rounding may add at the end of a run; more is a red flag. 5 % more perplexity.
+const ROUNDING_GAP: f64 = 0.05;
+
+/// What held-out rows said at one step, nats per token.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct HeldOutLoss {
+    /// Steps done.
+    pub step: u64,
+    /// With every head a retrieval head.
+    pub full: f64,
+    /// With the gates as they were.
+    pub gates: f64,
+    /// With the mask they rounded to; absent for gates that are not rounded.
+    pub mask: Option<f64>,
+}
+
+impl HeldOutLoss {
+    /// Every look that `records` hold.
+    pub fn all(records: &[Record]) -> Vec<Self> {
+        let look = |record: &Record| {
+            Some(Self {
+                step: record.step,
+                full: record.value(tag::VAL_FULL)?,
+                gates: record.value(tag::VAL_GATES)?,
+                mask: record.value(tag::VAL_MASK),
+            })
+        };
+        records.iter().filter_map(look).collect()
+    }
+}
+
+/// Held-out rows, and what is known of them.
+#[derive(Debug)]
+pub struct Validation {
+    rows: Vec<Row>,
+    every: u64,
+    /// Mean loss with every gate open, while the weights stay as they are.
+    full: Option<f64>,
+    /// Steps of the last look.
+    seen: Option<u64>,
+}
+
+impl Validation {
+    /// Rows that are looked at every so many steps.
+    pub fn new(rows: Vec<Row>, every: u64) -> Self {
+        Self {
+            rows,
+            every,
+            full: None,
+            seen: None,
+        }
+    }
+
+    /// Takes over what a run that is continued has seen.
+    pub fn go_on(&mut self, records: &[Record]) {
+        let looks = HeldOutLoss::all(records).into_iter();
+        self.seen = looks.map(|look| look.step).max();
+    }
+
+    /// Whether a look is due after `done` steps and was not taken yet.
+    pub fn is_due(&self, done: u64) -> bool {
+        done > 0 && done.is_multiple_of(self.every) && !self.has_seen(done)
+    }
+
+    /// Whether the rows were looked at after `done` steps.
+    pub fn has_seen(&self, done: u64) -> bool {
+        self.seen == Some(done)
+    }
+
+    /// Adds the losses to `record`; `None` once `stop` says so between two rows, with `record` as it was.
+    ///
+    /// The loss of full attention is computed once, unless weights train.
+    pub fn observe(
+        &mut self,
+        trainer: &Trainer,
+        record: &mut Record,
+        moment: Moment,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<()> {
+        let loss = |z: &[Vec<f64>]| trainer.evaluate_unless(&self.rows, z, stop);
+        let StillGates { soft, rounded } = trainer.method.still_gates();
+        let known = self.full.filter(|_| trainer.weights.is_none());
+        let full = match known {
+            Some(full) => full,
+            None => loss(&open(&soft))?,
+        };
+        let soft = loss(&soft)?;
+        let rounded = match rounded {
+            Some(mask) => Some(loss(&mask)?),
+            None => None,
+        };
+        self.full = Some(full);
+        self.seen = Some(record.step);
+        record
+            .scalar(tag::VAL_FULL, full)
+            .scalar(tag::VAL_GATES, soft);
+        let Some(rounded) = rounded else {
+            return Some(());
+        };
+        let gap = rounded - soft;
+        record
+            .scalar(tag::VAL_MASK, rounded)
+            .scalar(tag::GAP_SOFT_HARD, gap);
+        if moment == Moment::Last && gap > ROUNDING_GAP {
+            let text = format!(
+                "rounding the gates to a mask adds {gap:.3} nats per token on held-out rows ({soft:.3} to {rounded:.3}): gates are \
+                 still undecided; give the run more `optimizer.steps`, or a shorter `sparsity.warmup_ratio`"
+            );
+            record.event("gate.rounding_gap", text);
+        }
+        Some(())
+    }
+}
+
+fn open(gates: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    gates.iter().map(|layer| vec![1.0; layer.len()]).collect()
+}
