@@ -131,7 +131,7 @@ mod tests {
             ("multiple-passkey:num_keys=4", "unknown field `num_keys`"),
             (
                 "multiple-passkey:num_words",
-                "`num_words` is no `KEY=VALUE`",
+                "`num_words` is no `KEY=VALUE,...`",
             ),
             ("random-repeats:kind=3", "`kind` is what stands before"),
             (

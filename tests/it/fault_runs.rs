@@ -522,11 +522,15 @@ fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
     // The ramp takes six steps of twelve.
     assert!((7..NUM_STEPS).contains(&end), "{end}");
     let events = |metrics: &[(u64, Vec<(String, u64)>)]| {
-        let (step, last) = metrics.last().unwrap().clone();
+        // The last step's record, and after it the one of the held-out rows.
+        let [.., (step, last), (looked, _)] = metrics else {
+            panic!("{metrics:?}")
+        };
+        assert_eq!(step, looked);
         let settled = last
             .iter()
             .any(|(name, _)| name.starts_with("train.settled:"));
-        (step, settled, metrics.len())
+        (*step, settled, metrics.len())
     };
     let before = events(&place.metrics("settled"));
     assert_eq!((before.0, before.1), (end, true));
