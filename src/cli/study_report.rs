@@ -10,16 +10,12 @@ use crate::eval::method::MethodKind;
 use crate::eval::results::{MachineIdentity, MethodResult, Part, Provenance, Results, TaskResult};
 use crate::eval::saved_run;
 use crate::fault::AnyFault;
-use crate::mask::agreement::Agreement;
-use crate::mask::export::SIDECAR_NAME;
-use crate::mask::sidecar::content::Sidecar;
-use crate::mask::sidecar::read;
 use crate::metrics::jsonl;
-use crate::train::error::TrainError;
 use crate::train::settling::Settling;
 use crate::train::validation::HeldOutLoss;
-use std::path::Path;
+use agreement::{ArmAgreement, ArmMasks, MaskAgreement};
 
+mod agreement;
 mod lines;
 
 /// Name and version of the JSON form.
@@ -32,6 +28,8 @@ pub(super) struct StudyReport {
     seeds: Vec<u64>,
     sparsities: Vec<f64>,
     arms: Vec<ArmReport>,
+    /// Between the masks of two arms.
+    between_arms: Vec<ArmAgreement>,
     /// Critical footprints of all arms on the same items.
     critical: Study,
 }
@@ -44,7 +42,8 @@ struct ArmReport {
     /// What its answers are from: no paths, so that a report can be passed on.
     answers: Answers,
     scores: Vec<SizeScores>,
-    agreement: Vec<SeedAgreement>,
+    /// Among the masks of its seeds.
+    agreement: Vec<MaskAgreement>,
     settling: Vec<SeedSettling>,
     /// Of runs with a `[validation]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -85,19 +84,6 @@ struct SizeScores {
     scores: Vec<f64>,
 }
 
-/// How far the masks of different seeds agree, over all pairs.
-#[derive(Debug, serde::Serialize)]
-struct SeedAgreement {
-    sparsity: f64,
-    num_pairs: usize,
-    mean_jaccard: f64,
-    least_jaccard: f64,
-    /// Of two random masks of this size: shared heads expected, over the union that leaves.
-    chance_jaccard: f64,
-    /// Correlation of the orders.
-    mean_spearman: Option<f64>,
-}
-
 /// When a run's mask stopped changing.
 #[derive(Debug, serde::Serialize)]
 struct SeedSettling {
@@ -118,15 +104,16 @@ struct SeedHeldOut {
 /// # Errors
 /// An answer, mask or checkpoint that cannot be read.
 pub(super) fn report(plan: &Plan<'_>, arms: &[&Arm]) -> Result<StudyReport, AnyFault> {
-    let mut reports = Vec::new();
-    let mut studies = Vec::new();
+    let (mut reports, mut studies, mut masks) = (Vec::new(), Vec::new(), Vec::new());
     for arm in arms {
         let results = saved_run::read(&plan.answers(arm))?;
         studies.push(join::Arm {
             name: arm.name().to_owned(),
             study: Study::of(&results, plan.study.keep)?,
         });
-        reports.push(arm_report(plan, arm, results)?);
+        let own = ArmMasks::load(plan, arm)?;
+        reports.push(arm_report(plan, arm, (results, &own))?);
+        masks.push(own);
     }
     let critical = join(studies).unwrap_or_else(|| unreachable!("there is an arm"));
     Ok(StudyReport {
@@ -134,19 +121,21 @@ pub(super) fn report(plan: &Plan<'_>, arms: &[&Arm]) -> Result<StudyReport, AnyF
         seeds: plan.study.seeds.clone(),
         sparsities: plan.study.sparsities.clone(),
         arms: reports,
+        between_arms: agreement::between(&masks),
         critical,
     })
 }
 
-fn arm_report(plan: &Plan<'_>, arm: &Arm, results: Results) -> Result<ArmReport, AnyFault> {
-    let sparsities = plan.study.sparsities.iter().filter(|_| arm.has_seeds());
-    let agreement = sparsities.map(|sparsity| agreement(plan, arm, *sparsity));
-    let agreement: Vec<Option<SeedAgreement>> = agreement.collect::<Result<_, _>>()?;
+fn arm_report(
+    plan: &Plan<'_>,
+    arm: &Arm,
+    (results, masks): (Results, &ArmMasks),
+) -> Result<ArmReport, AnyFault> {
     Ok(ArmReport {
         name: arm.name().to_owned(),
         about: arm.about().to_owned(),
         scores: scores(&results),
-        agreement: agreement.into_iter().flatten().collect(),
+        agreement: masks.among_seeds(),
         settling: settling(plan, arm)?,
         held_out: held_out(plan, arm)?,
         answers: results.provenance.into(),
@@ -202,48 +191,6 @@ fn of_length(part: &Part, task: &TaskResult, length: usize) -> Vec<SizeScores> {
         }
     }
     sizes
-}
-
-fn sidecar(folder: &Path) -> Result<Sidecar, AnyFault> {
-    let path = folder.join(SIDECAR_NAME);
-    let file = std::fs::File::open(&path).map_err(|source| TrainError::Open {
-        path: path.clone(),
-        source,
-    })?;
-    Ok(read::read(file, &path)?.sidecar)
-}
-
-/// Over all pairs of seeds; nothing for a single one.
-fn agreement(plan: &Plan<'_>, arm: &Arm, sparsity: f64) -> Result<Option<SeedAgreement>, AnyFault> {
-    let seeds = plan.study.seeds.iter();
-    let masks = seeds.map(|seed| sidecar(&plan.mask(arm.name(), *seed, sparsity)));
-    let masks: Vec<Sidecar> = masks.collect::<Result<_, _>>()?;
-    let mut pairs = Vec::new();
-    for (at, first) in masks.iter().enumerate() {
-        let others = masks.iter().skip(at + 1);
-        pairs.extend(others.filter_map(|second| Agreement::of(first, second)));
-    }
-    let spearman: Option<Vec<f64>> = pairs.iter().map(|pair| pair.spearman).collect();
-    let least = pairs.iter().map(|pair| pair.jaccard).reduce(f64::min);
-    Ok(least.map(|least_jaccard| SeedAgreement {
-        sparsity,
-        num_pairs: pairs.len(),
-        mean_jaccard: mean(pairs.iter().map(|pair| pair.jaccard)),
-        least_jaccard,
-        chance_jaccard: mean(pairs.iter().map(by_chance)),
-        mean_spearman: spearman.map(|all| mean(all.into_iter())),
-    }))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn by_chance(pair: &Agreement) -> f64 {
-    let kept = 2 * pair.both + pair.only_first + pair.only_second;
-    let union = kept as f64 - pair.both_by_chance;
-    if union > 0.0 {
-        pair.both_by_chance / union
-    } else {
-        1.0
-    }
 }
 
 /// Of every run, at every size.

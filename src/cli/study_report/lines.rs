@@ -1,6 +1,7 @@
 //! What a study found, for a terminal.
 
-use super::{ArmReport, SeedAgreement, SeedHeldOut, SeedSettling, SizeScores, StudyReport, mean};
+use super::agreement::MaskAgreement;
+use super::{ArmReport, SeedHeldOut, SeedSettling, SizeScores, StudyReport, mean};
 use crate::eval::critical::lines::lines as critical_lines;
 
 impl StudyReport {
@@ -26,6 +27,7 @@ impl StudyReport {
                     .map(|agreement| agreement.line(&arm.name)),
             );
         }
+        lines.extend(self.between_lines());
         lines.push(String::new());
         lines.push(
             "saved step from which on the mask is the last one's, of all steps, by seed:"
@@ -39,6 +41,32 @@ impl StudyReport {
             );
         }
         lines.extend(self.held_out_lines());
+        lines
+    }
+
+    /// For each size a triangle of arms.
+    fn between_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for sparsity in &self.sparsities {
+            let mut rows = Vec::new();
+            for arm in &self.arms {
+                let before = self.between_arms.iter().filter(|pair| {
+                    pair.second == arm.name && pair.agreement.sparsity.total_cmp(sparsity).is_eq()
+                });
+                let cells: Vec<String> = before
+                    .map(|pair| format!("{} {:.2}", pair.first, pair.agreement.mean_jaccard))
+                    .collect();
+                if !cells.is_empty() {
+                    rows.push(format!("  {} with {}", arm.name, cells.join(", ")));
+                }
+            }
+            if !rows.is_empty() {
+                lines.push(String::new());
+                let heading = "shared retrieval heads of different arms (Jaccard, mean over all pairs of seeds)";
+                lines.push(format!("{heading} at {sparsity}:"));
+                lines.extend(rows);
+            }
+        }
         lines
     }
 
@@ -99,7 +127,7 @@ impl SizeScores {
     }
 }
 
-impl SeedAgreement {
+impl MaskAgreement {
     fn line(&self, arm: &str) -> String {
         let spearman = self
             .mean_spearman
