@@ -4,6 +4,7 @@
 
 pub mod fault;
 pub mod random;
+pub mod real;
 pub mod shape;
 pub mod span;
 pub mod schedule;

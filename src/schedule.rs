@@ -10,6 +10,7 @@
 //!   not floored by `min_ratio`.
 
 use crate::fault::{Coded, Kind};
+use crate::real::real;
 
 /// How the learning rate falls after its warm-up.
 #[derive(
@@ -242,11 +243,6 @@ fn check_unit(field: &'static str, value: f64) -> Result<(), ScheduleError> {
 )]
 fn share_of(ratio: f64, num_steps: u64) -> u64 {
     ((ratio * real(num_steps)).ceil() as u64).min(num_steps)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
-fn real(step: u64) -> f64 {
-    step as f64
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::infer::task::{Answer, Task, Times};
 use crate::mask::head_mask::HeadMask;
 use crate::model::llama::Llama;
 use crate::model::tensor_names;
-use crate::profile::measure::{quantile, real};
+use crate::profile::measure::quantile;
+use crate::real::real;
 
 /// A method and what has been seen of it.
 pub(super) struct Run {

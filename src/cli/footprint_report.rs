@@ -9,6 +9,7 @@ use crate::footprint::gap::{Gap, gaps};
 use crate::footprint::predict::{Account, Prediction};
 use crate::footprint::workload::{Convention, Workload};
 use crate::model::config::WeightDtype;
+use crate::real::real;
 
 /// Name and version of the JSON.
 const SCHEMA: &str = "prulong.footprint/1";
@@ -368,9 +369,4 @@ fn layers(row: &Row, all: bool) -> Vec<String> {
         }));
     }
     lines
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53 for any model")]
-fn real(count: u64) -> f64 {
-    count as f64
 }

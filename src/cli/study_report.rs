@@ -11,6 +11,7 @@ use crate::eval::results::{MachineIdentity, MethodResult, Part, Provenance, Resu
 use crate::eval::saved_run;
 use crate::fault::AnyFault;
 use crate::metrics::jsonl;
+use crate::real::real;
 use crate::train::settling::Settling;
 use crate::train::validation::HeldOutLoss;
 use agreement::{ArmAgreement, ArmMasks, MaskAgreement};
@@ -230,10 +231,9 @@ fn held_out(plan: &Plan<'_>, arm: &Arm) -> Result<Vec<SeedHeldOut>, AnyFault> {
     Ok(all)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a handful of numbers")]
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| {
         (sum + value, count + 1)
     });
-    sum / count.max(1) as f64
+    sum / real(count.max(1))
 }

@@ -3,6 +3,7 @@
 use crate::config::check;
 use crate::config::error::{Bad, Problem};
 use crate::config::generator::GeneratorSettings;
+use crate::real::real;
 
 /// One stage: rows of one length, a mixture, and learning rates that move on a straight line.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -65,11 +66,6 @@ impl Stage {
         let progress = (real(step - self.warmup_steps) / real(span)).min(1.0);
         1.0 + (self.muon_lr_end / self.muon_lr - 1.0) * progress
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
-fn real(step: u64) -> f64 {
-    step as f64
 }
 
 impl StageSettings {

@@ -6,8 +6,8 @@
 //! square where that is less. Norms, rotations and activation functions are not counted.
 
 use super::plan::{Plan, WeightUpdates};
-use super::sizes::real;
 use crate::config::loss::Saving;
+use crate::real::real;
 
 /// FLOPs of attention's backward pass over those of its forward pass: five products instead of two.
 const BACKWARD_PER_FORWARD: f64 = 2.5;

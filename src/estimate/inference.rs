@@ -3,7 +3,8 @@
 //! A product of `[m, k]` and `[k, n]` counts `2 m k n`; attention `4 D` for each head and each (query, key) pair attended. Norms,
 //! rotations and activation functions are not counted, nor logits of the prompt: none are computed.
 
-use super::sizes::{ModelSizes, real};
+use super::sizes::ModelSizes;
+use crate::real::real;
 
 /// FLOPs of a prompt's prefill.
 ///

@@ -13,9 +13,9 @@
 //! CUDA context, and the power of two to which pinned host memory is rounded up. A test compares with the tensors that a step really holds.
 
 use super::plan::{Plan, WeightUpdates};
-use super::sizes::real;
 use crate::config::dtype::Dtype;
 use crate::config::loss::{Offload, Saving};
+use crate::real::real;
 
 /// Bytes of one step, by part.
 ///

@@ -2,8 +2,8 @@
 
 use super::memory::Memory;
 use super::plan::Plan;
-use super::sizes::real;
 use crate::config::loss::{Offload, Saving};
+use crate::real::real;
 
 /// Rows are shortened by multiples of this many tokens.
 const LEN_STEP: usize = 1024;

@@ -1,5 +1,6 @@
 //! The sizes of a Llama, and how many weights they make.
 
+use crate::real::real;
 use crate::shape::AttentionShape;
 
 /// Everything that decides how large a Llama is.
@@ -59,13 +60,4 @@ impl ModelSizes {
         let matrices = if self.is_tied { 1.0 } else { 2.0 };
         layers * (self.layer_params() + 2.0 * hidden) + hidden + matrices * self.head_params()
     }
-}
-
-/// A count as a number.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes of models and rows are far below 2^52"
-)]
-pub(super) fn real(count: usize) -> f64 {
-    count as f64
 }

@@ -13,6 +13,7 @@ use crate::fault::AnyFault;
 use crate::footprint::holdings::Holdings;
 use crate::footprint::predict::Prediction;
 use crate::mask::head_mask::HeadMask;
+use crate::real::real;
 use crate::shape::AttentionShape;
 use std::collections::BTreeSet;
 use std::iter::Sum;
@@ -251,9 +252,4 @@ impl Bounds {
             kv_peak_bytes: size.bytes(self.peak_entries),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "lengths stay below 2^52")]
-fn real(len: u64) -> f64 {
-    len as f64
 }

@@ -4,10 +4,11 @@
 
 use super::eviction::{LayerAt, TokenEviction};
 use super::locret::Locret;
-use super::predict::{Account, Prediction, average, real};
+use super::predict::{Account, Prediction, average};
 use super::rent::{self, Corner};
 use super::tally::{self, Eviction, HeadTally};
 use super::workload::{Convention, Workload};
+use crate::real::real;
 use crate::span::{Span, StreamingRule};
 
 /// Entries above the nominal share that the reference's script adds for every evicted chunk, whatever the window.

@@ -2,6 +2,7 @@
 
 use super::tally::HeadTally;
 use super::workload::Workload;
+use crate::real::real;
 
 /// Both memory figures, dimensionless, in (0, 1] for head masks.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -44,12 +45,4 @@ pub fn average(workload: &Workload, heads: &[(f64, &HeadTally)]) -> Account {
         peak_entries,
         end_entries: mean(&|tally| tally.stored),
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "pair counts stay below 2^53 up to 134 million tokens"
-)]
-pub(super) fn real(count: u64) -> f64 {
-    count as f64
 }

@@ -1,8 +1,8 @@
 //! The rent: how many entries every query pays for, one query after the other. All of it together, as a share of what full
 //! attention pays, is the KV footprint.
 
-use super::predict::real;
 use super::tally::HeadTally;
+use crate::real::real;
 use std::collections::BTreeSet;
 use std::ops::Range;
 

@@ -6,6 +6,7 @@
 
 use crate::mask::head_mask::HeadMask;
 use crate::mask::sidecar::content::{RankSource, Sidecar};
+use crate::real::real;
 
 /// How two masks of the same extents agree.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -121,11 +122,6 @@ fn order(sidecar: &Sidecar) -> Option<Vec<f64>> {
             .map(|rank| -real(*rank))
             .collect(),
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 mod layout;
 
 use crate::mask::head_mask::HeadMask;
+use crate::real::real;
 use crate::span::Span;
 use layout::{Layout, PAD};
 use std::fmt::Write;
@@ -358,11 +359,6 @@ fn tenths(value: f64) -> f64 {
 
 fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pixels are far below 2^52")]
-fn real(pixels: usize) -> f64 {
-    pixels as f64
 }
 
 /// Text of an element: markup escaped, and what XML does not allow replaced.

@@ -4,6 +4,7 @@
 //! mask with `m` retrieval heads, so masks cut from one order are nested.
 
 use crate::mask::head_mask::HeadMask;
+use crate::real::real;
 use std::cmp::Ordering;
 
 /// Ranks of every kv head.
@@ -114,11 +115,6 @@ impl Ranks {
         HeadMask::new(self.num_layers, self.num_kv_heads, flags)
             .unwrap_or_else(|| unreachable!("ranks cover every head"))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

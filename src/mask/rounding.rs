@@ -5,6 +5,8 @@
 //! The default is the reference's count, `int(n * (1 - s))` in f64 with its artefacts (n = 10, s = 0.9 keeps 0 heads), because
 //! published masks have it. Counts are stored as integers; the fraction is derived from them.
 
+use crate::real::real;
+
 /// The rule that turned a target into a count.
 #[derive(
     Debug,
@@ -130,11 +132,6 @@ pub fn survives(num_streaming: usize, num_heads: usize, target: f64) -> bool {
 /// The exact share of streaming heads: the number to pass to other loaders, always inside the survival interval.
 pub fn exact_sparsity(num_streaming: usize, num_heads: usize) -> f64 {
     real(num_streaming) / real(num_heads)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[expect(

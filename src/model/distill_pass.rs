@@ -19,6 +19,7 @@ use crate::attention::head_mix::HeadMix;
 use crate::attention::wide;
 use crate::profile::recorder;
 use crate::profile::span::{Part, Pass};
+use crate::real::real;
 use crate::torch::dims::dims;
 use tch::{Kind, Tensor};
 
@@ -153,11 +154,6 @@ impl DistillPass<'_> {
         }
         Top { loss_sum, dx }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a width is small")]
-fn real(width: i64) -> f64 {
-    width as f64
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use super::config::ModelConfig;
 use super::tensor_names;
+use crate::real::real;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -86,11 +87,6 @@ fn hashed(
 
 fn signed(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
-fn real(len: usize) -> f64 {
-    len as f64
 }
 
 #[cfg(test)]

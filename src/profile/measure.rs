@@ -1,5 +1,6 @@
 //! Time and memory of repeated work, as the operating system sees them.
 
+use crate::real::real;
 use std::time::Instant;
 
 /// Milliseconds of each call.
@@ -25,12 +26,6 @@ impl Samples {
     pub fn per_s(&self, things: usize) -> f64 {
         real(things) / (quantile(&self.wall_ms, 0.5) / 1e3)
     }
-}
-
-/// A count as a number.
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-pub fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[expect(

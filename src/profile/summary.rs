@@ -1,6 +1,7 @@
 //! Where the time goes: a recording summed by operation and direction.
 
 use super::span::{Part, Pass, Span};
+use crate::real::real;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -94,11 +95,6 @@ impl Summary {
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few steps")]
 fn millis(ns: u64) -> f64 {
     ns as f64 / 1e6
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a few steps")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

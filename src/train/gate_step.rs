@@ -20,6 +20,7 @@ use crate::model::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
 use crate::model::watch::BadGrad;
 use crate::profile::recorder;
 use crate::profile::span::{Part, Pass};
+use crate::real::real;
 use crate::schedule::LrSchedule;
 use crate::span::Span;
 
@@ -260,12 +261,4 @@ fn check_finite(what: &'static str, value: f64, step: u64) -> Result<(), TrainEr
     } else {
         Err(TrainError::NotFinite { what, step })
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "token counts of a step are far below 2^52"
-)]
-fn real(count: i64) -> f64 {
-    count as f64
 }

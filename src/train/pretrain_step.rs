@@ -12,6 +12,7 @@ use crate::model::block::Saving;
 use crate::model::llama::Llama;
 use crate::model::loss::Targets;
 use crate::model::train_pass::{ModelGrads, PassSettings, Row, TrainPass};
+use crate::real::real;
 use crate::torch::offload::Offload;
 use tch::Tensor;
 
@@ -224,12 +225,4 @@ fn micro_batches(samples: &[Sample]) -> impl Iterator<Item = &[Sample]> {
         .max()
         .unwrap_or(1);
     samples.chunks((MICRO_BATCH_TOKENS / longest.max(1)).max(1))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "token counts of a step are far below 2^52"
-)]
-fn real(count: usize) -> f64 {
-    count as f64
 }

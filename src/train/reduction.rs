@@ -1,6 +1,7 @@
 //! How the losses of a step's micro-batches become one number.
 
 use crate::model::train_pass::Row;
+use crate::real::real;
 
 /// The weight of a target in its micro-batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,14 +77,6 @@ impl Reduction {
             (*num_targets, *num_micro_batches) = (*targets, *batches);
         }
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "token counts of a row are far below 2^52"
-)]
-fn real(count: i64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use crate::lexer::words;
 use crate::tree::{SourceFile, Tree, declared_module};
 
 /// The whole order, lowest first. A module that is not here has no place yet.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "fault",
     "random",
+    "real",
     "shape",
     "span",
     "schedule",

@@ -25,9 +25,10 @@ const HOMES: [(&str, &[&str]); 14] = [
 ];
 
 /// Modules without torch.
-const WITHOUT_TORCH: [&str; 9] = [
+const WITHOUT_TORCH: [&str; 10] = [
     "fault",
     "random",
+    "real",
     "shape",
     "span",
     "schedule",

@@ -8,6 +8,7 @@ use crate::mask::agreement::Agreement;
 use crate::mask::export::SIDECAR_NAME;
 use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::read;
+use crate::real::real;
 use crate::train::error::TrainError;
 use std::path::Path;
 
@@ -121,10 +122,9 @@ fn sidecar(folder: &Path) -> Result<Sidecar, AnyFault> {
     Ok(read::read(file, &path)?.sidecar)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
 fn by_chance(pair: &Agreement) -> f64 {
     let kept = 2 * pair.both + pair.only_first + pair.only_second;
-    let union = kept as f64 - pair.both_by_chance;
+    let union = real(kept) - pair.both_by_chance;
     if union > 0.0 {
         pair.both_by_chance / union
     } else {

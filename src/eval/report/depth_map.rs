@@ -6,6 +6,7 @@ use crate::eval::critical::lines::percent;
 use crate::eval::results::{Results, TaskInfo, TaskResult};
 use crate::eval::table::{Column, columns};
 use crate::mask::heatmap_svg::escape;
+use crate::real::real;
 
 /// Width and height of a cell.
 const CELL: (f64, f64) = (38.0, 22.0);
@@ -123,9 +124,4 @@ pub(super) fn style() -> String {
         format!(".h{step}{{fill:#{red:02x}{green:02x}{blue:02x}}}")
     };
     (0..=STEPS).map(rule).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "grids have few places")]
-fn real(count: usize) -> f64 {
-    count as f64
 }

@@ -12,6 +12,7 @@ use crate::eval::critical::lines::{cell, percent};
 use crate::eval::critical::study::Panel;
 use crate::footprint::critical::Crossing;
 use crate::mask::heatmap_svg::escape;
+use crate::real::real;
 
 /// Width and height of the plot.
 const PLOT: (f64, f64) = (326.0, 190.0);
@@ -233,9 +234,4 @@ fn numbers(panel: &Panel) -> Data {
         data.row(cells.chain([relative]).collect());
     }
     data
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pages have few rows")]
-fn real(count: usize) -> f64 {
-    count as f64
 }

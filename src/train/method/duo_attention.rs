@@ -18,6 +18,7 @@ use crate::metrics::tag;
 use crate::model::block::pair::OpenEnd;
 use crate::model::distill_pass::DistillPass;
 use crate::model::train_pass::{ModelGrads, TrainPass};
+use crate::real::real;
 use crate::train::optimizer::host_adamw::{AdamSettings, HostAdamW, Rate};
 
 mod flags;
@@ -220,11 +221,6 @@ impl Method for DuoAttention {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / real(values.len().max(1))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::mask::soft_gate;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::train_pass::{ModelGrads, TrainPass};
+use crate::real::real;
 use crate::schedule::SparsitySchedule;
 use crate::train::gate_trainer::{GateGrads, GateRates, GateTrainer};
 use crate::train::optimizer::host_adamw::AdamSettings;
@@ -86,11 +87,10 @@ impl PruLong {
     }
 
     /// Share of the gates that are nearer to closed than to open.
-    #[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
     fn share_closed(&self) -> f64 {
         let gates = self.trainer.bank.log_alpha();
         let num_closed = gates.iter().filter(|log_alpha| **log_alpha < 0.0).count();
-        num_closed as f64 / gates.len().max(1) as f64
+        real(num_closed) / real(gates.len().max(1))
     }
 
     fn head_counts(&self) -> HeadCounts {

@@ -2,6 +2,8 @@
 //!
 //! All of them are about the last step, so an interrupted run raises the same ones.
 
+use crate::real::real;
+
 /// Share of the gates at their upper bound from which most masks cut through ties.
 const TIED: f64 = 0.5;
 /// A head whose gate is below this streams for the most part.
@@ -62,11 +64,6 @@ fn still(start: &[f64], gates: &[f64]) -> Option<Flag> {
             ),
         )
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "head counts are far below 2^52")]
-fn real(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
