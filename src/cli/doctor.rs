@@ -143,7 +143,13 @@ fn cpu() -> Check {
         cores.map_or("unknown".to_owned(), |cores| cores.to_string()),
         cpu.features.join(" ")
     );
-    let values = json!({ "model": cpu.model, "features": cpu.features, "physical_cores": cores, "threads": used });
+    let values = json!({
+        "model": cpu.model,
+        "features": cpu.features,
+        "physical_cores": cores,
+        "threads": used,
+        "dtype": dtype.dtype.to_string(),
+    });
     Check::ok("cpu", detail, values)
 }
 

@@ -24,6 +24,10 @@ fn a_healthy_machine_from_any_folder() {
     assert_eq!(code, 0, "{report} {stderr}");
     assert_eq!(report["schema"], "prulong.doctor/1");
     assert_eq!(report["checks"][0]["values"]["found"], "2.11.0");
+    let checks = report["checks"].as_array().unwrap();
+    let cpu = checks.iter().find(|check| check["name"] == "cpu").unwrap();
+    let dtype = cpu["values"]["dtype"].as_str().unwrap();
+    assert!(["f32", "bf16"].contains(&dtype), "{dtype}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
