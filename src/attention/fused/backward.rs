@@ -21,6 +21,7 @@ mod gather;
 mod in_turn;
 mod kv_head;
 mod pair;
+mod weigh;
 
 use super::buffer::Buffer;
 use super::problem::{Problem, Sizes, TILE};
