@@ -15,11 +15,20 @@ use super::panels::{PANEL, rows_of};
 use left::{Block, Left};
 pub(super) use left::{ByColumn, ByRow};
 use pulp::Simd;
+use std::ops::Range;
 
 /// Products that are summed one after the other: rounding grows with the length of such a chain, and chains are summed apart.
 const CHAIN: usize = 32;
 
-/// Where a product goes: `[num_rows, columns]` in panels, a multiple of [`PANEL`] rows.
+/// A right operand `[num_rows, columns]` in panels: a row for each depth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Right<'a> {
+    pub(super) numbers: &'a [f32],
+    pub(super) num_rows: usize,
+}
+
+/// Where a product goes: `[num_rows, columns]` in panels.
+#[derive(Debug)]
 pub(super) struct Sums<'a> {
     pub(super) numbers: &'a mut [f32],
     pub(super) num_rows: usize,
@@ -27,7 +36,15 @@ pub(super) struct Sums<'a> {
     pub(super) add: bool,
 }
 
-/// `A B` of `depth` products a number, a multiple of [`PANEL`]; `right` is `[depth, columns]` in panels.
+/// The part of a product that is computed, all in multiples of [`PANEL`]: `rows x depths` of `A`, `depths x columns` of `B`.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) rows: Range<usize>,
+    pub(super) depths: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+/// Part of `A B`.
 #[expect(
     clippy::inline_always,
     reason = "the processor's instructions are chosen by the caller"
@@ -36,27 +53,27 @@ pub(super) struct Sums<'a> {
 pub(super) fn product<S: Simd, A: Left>(
     simd: S,
     left: A,
-    depth: usize,
-    right: &[f32],
+    right: Right<'_>,
     sums: Sums<'_>,
+    part: &Part,
 ) {
     let Sums {
         numbers,
         num_rows,
         add,
     } = sums;
-    let num_panels = numbers.len() / (num_rows * PANEL).max(1);
-    let mut panel = 0;
-    while panel < num_panels {
+    let end = part.columns.end / PANEL;
+    let mut panel = part.columns.start / PANEL;
+    while panel < end {
         let strip = Strip {
             left,
             right,
-            depth,
+            part,
             num_rows,
             panel,
             add,
         };
-        panel += match (S::F32_LANES, num_panels - panel) {
+        panel += match (S::F32_LANES, end - panel) {
             (PANEL, 1) => strip.of_panels::<S, 1>(simd, numbers),
             (PANEL, 2 | 4) => strip.of_panels::<S, 2>(simd, numbers),
             (PANEL, _) => strip.of_panels::<S, 3>(simd, numbers),
@@ -70,8 +87,8 @@ pub(super) fn product<S: Simd, A: Left>(
 #[derive(Clone, Copy)]
 struct Strip<'a, A> {
     left: A,
-    right: &'a [f32],
-    depth: usize,
+    right: Right<'a>,
+    part: &'a Part,
     num_rows: usize,
     panel: usize,
     add: bool,
@@ -85,7 +102,7 @@ impl<A: Left> Strip<'_, A> {
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     fn of_panels<S: Simd, const P: usize>(self, simd: S, out: &mut [f32]) -> usize {
-        for first in (0..self.num_rows).step_by(PANEL) {
+        for first in self.part.rows.clone().step_by(PANEL) {
             self.fill::<S, 8, 0, P, 1>(simd, (first, 0), out);
             self.fill::<S, 8, 8, P, 1>(simd, (first, 0), out);
         }
@@ -97,7 +114,7 @@ impl<A: Left> Strip<'_, A> {
     #[inline(always)]
     fn of_one<S: Simd, const R: usize>(self, simd: S, out: &mut [f32]) -> usize {
         for register in (0..PANEL / S::F32_LANES).step_by(R) {
-            for first in (0..self.num_rows).step_by(PANEL) {
+            for first in self.part.rows.clone().step_by(PANEL) {
                 self.fill::<S, 6, 0, 1, R>(simd, (first, register), out);
                 self.fill::<S, 6, 6, 1, R>(simd, (first, register), out);
                 self.fill::<S, 4, 12, 1, R>(simd, (first, register), out);
@@ -115,12 +132,14 @@ impl<A: Left> Strip<'_, A> {
         (first, register): (usize, usize),
         out: &mut [f32],
     ) {
-        let right: [&[[f32; PANEL]]; P] =
-            std::array::from_fn(|p| rows_of(self.right, self.depth, self.panel + p));
+        let right: [&[[f32; PANEL]]; P] = std::array::from_fn(|p| {
+            rows_of(self.right.numbers, self.right.num_rows, self.panel + p)
+        });
         let mut add = self.add;
-        for start in (0..self.depth).step_by(CHAIN) {
+        let depths = &self.part.depths;
+        for start in depths.clone().step_by(CHAIN) {
             let mut sums: Patch<S, M, P, R> = [[[simd.splat_f32s(0.0); R]; P]; M];
-            let end = self.depth.min(start + CHAIN);
+            let end = depths.end.min(start + CHAIN);
             for depth in (start..end).step_by(PANEL) {
                 let left = self.left.block::<M, OFFSET>(first, depth);
                 let right = right.map(|panel| &panel[depth..depth + PANEL]);
@@ -194,6 +213,7 @@ mod tests {
         a_turned: &'a [f32],
         b: &'a [f32],
         sizes: [usize; 3],
+        part: Part,
     }
 
     impl WithSimd for Both<'_> {
@@ -212,14 +232,18 @@ mod tests {
                 numbers: self.a_turned,
                 depth,
             };
+            let right = Right {
+                numbers: self.b,
+                num_rows: depth,
+            };
             for add in [false, true] {
                 let [first, second] = found.each_mut().map(|numbers| Sums {
                     numbers,
                     num_rows,
                     add,
                 });
-                product(simd, by_row, depth, self.b, first);
-                product(simd, by_column, depth, self.b, second);
+                product(simd, by_row, right, first, &self.part);
+                product(simd, by_column, right, second, &self.part);
             }
             found
         }
@@ -254,29 +278,46 @@ mod tests {
             let a = matrix([num_rows, depth], wave);
             let a_turned = matrix([depth, num_rows], |k, m| wave(m, k));
             let b = matrix([depth, columns], |k, n| wave(k + 3, n));
-            let both = || Both {
-                a: &a,
-                a_turned: &a_turned,
-                b: &b,
-                sizes,
+            // All of it, and what leaves something out at either end.
+            let whole = Part {
+                rows: 0..num_rows,
+                depths: 0..depth,
+                columns: 0..columns,
             };
-            let plain = both().with_simd(pulp::Scalar::new());
-            let [by_row, by_column] = Arch::new().dispatch(both());
-            assert_eq!(*by_row, *by_column);
-            let bound =
-                f64::from(f32::EPSILON) * 2.0 * f64::from(u16::try_from(depth + 1).unwrap());
-            for found in [&by_row, &plain[0], &plain[1]] {
-                for m in 0..num_rows {
-                    let mut row = vec![0.0; columns];
-                    take_row(found, num_rows, m, &mut row, 1.0);
-                    for (n, found) in row.iter().enumerate() {
-                        let product = |k| f64::from(wave(m, k)) * f64::from(wave(k + 3, n));
-                        // Both calls were added up.
-                        let exact = 2.0 * (0..depth).map(product).sum::<f64>();
-                        assert!(
-                            (f64::from(*found) - exact).abs() <= bound,
-                            "{sizes:?} at {m}, {n}"
-                        );
+            let middle = |len: usize| len / 48 * 16..len - len / 64 * 16;
+            let inner = Part {
+                rows: middle(num_rows),
+                depths: middle(depth),
+                columns: middle(columns),
+            };
+            for part in [whole, inner] {
+                let both = || Both {
+                    a: &a,
+                    a_turned: &a_turned,
+                    b: &b,
+                    sizes,
+                    part: part.clone(),
+                };
+                let plain = both().with_simd(pulp::Scalar::new());
+                let [by_row, by_column] = Arch::new().dispatch(both());
+                assert_eq!(*by_row, *by_column);
+                let bound =
+                    f64::from(f32::EPSILON) * 2.0 * f64::from(u16::try_from(depth + 1).unwrap());
+                for found in [&by_row, &plain[0], &plain[1]] {
+                    for m in 0..num_rows {
+                        let mut row = vec![0.0; columns];
+                        take_row(found, num_rows, m, &mut row, 1.0);
+                        for (n, found) in row.iter().enumerate() {
+                            let product = |k| f64::from(wave(m, k)) * f64::from(wave(k + 3, n));
+                            // Both calls were added up.
+                            let is_in = part.rows.contains(&m) && part.columns.contains(&n);
+                            let depths = part.depths.clone().filter(|_| is_in);
+                            let exact = 2.0 * depths.map(product).sum::<f64>();
+                            assert!(
+                                (f64::from(*found) - exact).abs() <= bound,
+                                "{part:?} at {m}, {n}"
+                            );
+                        }
                     }
                 }
             }

@@ -2,18 +2,21 @@
 
 use super::super::buffer::Buffer;
 use super::super::problem::TILE;
-use super::super::product::{ByColumn, ByRow, Sums, product};
+use super::super::product::{ByColumn, ByRow, Part, Right, Sums, product};
 use super::super::seen::{Share, TileSeen};
 use super::kv_head::KvHead;
-use super::weigh::{Branch, weigh};
+use super::weigh::{Branch, Numbers, weigh};
 use pulp::Simd;
+use std::ops::Range;
 
 /// A tile of queries and a tile of keys.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Pair<'a> {
     pub(super) head: &'a KvHead,
     pub(super) tile: usize,
     pub(super) first_key: usize,
+    /// The tile's keys from the first to the last that are seen, counted from `first_key`, in whole panels.
+    pub(super) seen: Range<usize>,
 }
 
 impl Pair<'_> {
@@ -37,17 +40,26 @@ impl Pair<'_> {
             (&head.q, &head.k_t, scores),
             (&head.dout, &head.v_t, products),
         ];
+        let part = Part {
+            rows: 0..head.tile_rows,
+            depths: 0..head.width,
+            columns: self.seen.clone(),
+        };
         for (left, right, numbers) in operands {
             let left = ByRow {
                 numbers: &left[self.rows(head.width)],
                 num_rows: head.tile_rows,
+            };
+            let right = Right {
+                numbers: &right[self.keys()],
+                num_rows: head.width,
             };
             let sums = Sums {
                 numbers,
                 num_rows: head.tile_rows,
                 add: false,
             };
-            product(simd, left, head.width, &right[self.keys()], sums);
+            product(simd, left, right, sums, &part);
         }
     }
 
@@ -71,7 +83,13 @@ impl Pair<'_> {
                 d: &d[self.rows(1)],
             })
         });
-        let pair = (self.first_key, scores, products);
+        let rows = self.head.tile_rows;
+        let part = self.seen.start * rows..self.seen.end * rows;
+        let pair = Numbers {
+            first_key: self.first_key + self.seen.start,
+            scores: &mut scores[part.clone()],
+            products: &mut products[part],
+        };
         match branches {
             [Some(branch), None] | [None, Some(branch)] => weigh(simd, &[branch], pair),
             [Some(full), Some(streaming)] => weigh(simd, &[full, streaming], pair),
@@ -90,17 +108,26 @@ impl Pair<'_> {
         [dk, dv]: &mut [Buffer; 2],
     ) {
         let (head, width) = (self.head, self.head.width);
+        let part = Part {
+            rows: self.seen.clone(),
+            depths: 0..head.tile_rows,
+            columns: 0..width,
+        };
         for (left, right, numbers) in [(p, &head.dout, dv), (ds, &head.q, dk)] {
             let left = ByColumn {
                 numbers: left,
                 depth: head.tile_rows,
+            };
+            let right = Right {
+                numbers: &right[self.rows(width)],
+                num_rows: head.tile_rows,
             };
             let sums = Sums {
                 numbers,
                 num_rows: TILE,
                 add: true,
             };
-            product(simd, left, head.tile_rows, &right[self.rows(width)], sums);
+            product(simd, left, right, sums, &part);
         }
     }
 
@@ -112,11 +139,20 @@ impl Pair<'_> {
             numbers: ds,
             num_rows: self.head.tile_rows,
         };
+        let right = Right {
+            numbers: &self.head.k[self.keys()],
+            num_rows: TILE,
+        };
+        let part = Part {
+            rows: 0..self.head.tile_rows,
+            depths: self.seen.clone(),
+            columns: 0..self.head.width,
+        };
         let sums = Sums {
             numbers: dq,
             num_rows: self.head.tile_rows,
             add: true,
         };
-        product(simd, left, TILE, &self.head.k[self.keys()], sums);
+        product(simd, left, right, sums, &part);
     }
 }

@@ -1,6 +1,5 @@
 //! Scores and products of a pair of tiles become `p` and `dS`.
 
-use super::super::buffer::Buffer;
 use super::super::panels::PANEL;
 use super::super::seen::{TileSeen, visible};
 use crate::attention::exponential::exp;
@@ -16,7 +15,17 @@ pub(super) struct Branch<'a> {
     pub(super) d: &'a [f32],
 }
 
-/// Scores become `p`, products `dS`, both `[rows, TILE]`; keys from `first_key` on.
+/// What is weighed.
+#[derive(Debug)]
+pub(super) struct Numbers<'a> {
+    pub(super) first_key: usize,
+    /// `[rows, keys]` in panels, from `first_key` on; they become `p`.
+    pub(super) scores: &'a mut [f32],
+    /// Of the same shape; they become `dS`.
+    pub(super) products: &'a mut [f32],
+}
+
+/// Weighs a pair of tiles.
 #[expect(
     clippy::inline_always,
     reason = "the processor's instructions are chosen by the caller"
@@ -25,8 +34,13 @@ pub(super) struct Branch<'a> {
 pub(super) fn weigh<S: Simd, const N: usize>(
     simd: S,
     branches: &[Branch<'_>; N],
-    (first_key, scores, products): (usize, &mut Buffer, &mut Buffer),
+    numbers: Numbers<'_>,
 ) {
+    let Numbers {
+        first_key,
+        scores,
+        products,
+    } = numbers;
     let len = branches[0].lse.len() * PANEL;
     let panels = scores
         .chunks_exact_mut(len)

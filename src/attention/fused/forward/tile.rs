@@ -3,11 +3,12 @@
 use super::super::buffer::Buffer;
 use super::super::panels::{PANEL, place};
 use super::super::problem::{Problem, TILE, are_tame};
-use super::super::product::{ByColumn, ByRow, Sums, product};
+use super::super::product::{ByColumn, ByRow, Part, Right, Sums, product};
 use super::super::seen::{Share, TileSeen, visible};
 use super::{KvHead, QueryOut};
 use crate::attention::exponential::exp;
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// A tile's queries of one kv head, and its running softmax.
 pub(super) struct Tile {
@@ -109,51 +110,108 @@ impl WithSimd for Walk<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { tile, kv, seen } = self;
-        let rows = tile.max.len();
-        let width = tile.width;
-        let num_keys = kv.k.len() / width;
-        for (start, share) in seen.tiles(num_keys, TILE) {
-            let keys = start * width..(start + TILE) * width;
-            let left = ByRow {
-                numbers: &kv.k[keys.clone()],
-                num_rows: TILE,
-            };
-            let scores = Sums {
-                numbers: &mut tile.scores,
-                num_rows: TILE,
-                add: false,
-            };
-            product(simd, left, width, &tile.q_t, scores);
+        let num_keys = kv.k.len() / kv.width;
+        for (first_key, share) in seen.tiles(num_keys, TILE) {
+            let keys = KeyTile::new(kv, first_key, seen);
+            tile.score(simd, &keys);
             if share == Share::Some {
-                hide(simd, &mut tile.scores, start, seen);
+                hide(simd, &mut tile.scores, &keys, seen);
             }
-            tile.weigh(simd);
-            let left = ByColumn {
-                numbers: &kv.v[keys],
-                depth: TILE,
-            };
-            let out = Sums {
-                numbers: &mut tile.out_t,
-                num_rows: width,
-                add: true,
-            };
-            product(simd, left, TILE, &tile.scores, out);
+            tile.weigh(simd, &keys);
+            tile.add_values(simd, &keys);
         }
+    }
+}
+
+/// A tile of keys and values; what is seen of it.
+struct KeyTile<'a> {
+    k: &'a [f32],
+    v: &'a [f32],
+    first_key: usize,
+    /// Its keys from the first to the last that are seen, counted from its own first, in whole panels.
+    seen: Range<usize>,
+}
+
+impl<'a> KeyTile<'a> {
+    fn new(kv: &'a KvHead, first_key: usize, seen: &TileSeen) -> Self {
+        let keys = first_key..first_key + TILE;
+        let hull = seen.hull(&keys, PANEL);
+        let numbers = first_key * kv.width..(first_key + TILE) * kv.width;
+        Self {
+            k: &kv.k[numbers.clone()],
+            v: &kv.v[numbers],
+            first_key,
+            seen: hull.start - first_key..hull.end - first_key,
+        }
+    }
+}
+
+impl Tile {
+    /// `s = K Q^T` of the keys that are seen.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn score<S: Simd>(&mut self, simd: S, keys: &KeyTile<'_>) {
+        let left = ByRow {
+            numbers: keys.k,
+            num_rows: TILE,
+        };
+        let right = Right {
+            numbers: &self.q_t,
+            num_rows: self.width,
+        };
+        let sums = Sums {
+            numbers: &mut self.scores,
+            num_rows: TILE,
+            add: false,
+        };
+        let part = Part {
+            rows: keys.seen.clone(),
+            depths: 0..self.width,
+            columns: 0..self.max.len(),
+        };
+        product(simd, left, right, sums, &part);
+    }
+
+    /// `O^T += V^T p` of the keys that are seen.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn add_values<S: Simd>(&mut self, simd: S, keys: &KeyTile<'_>) {
+        let left = ByColumn {
+            numbers: keys.v,
+            depth: TILE,
+        };
+        let right = Right {
+            numbers: &self.scores,
+            num_rows: TILE,
+        };
+        let sums = Sums {
+            numbers: &mut self.out_t,
+            num_rows: self.width,
+            add: true,
+        };
+        let part = Part {
+            rows: 0..self.width,
+            depths: keys.seen.clone(),
+            columns: 0..self.max.len(),
+        };
+        product(simd, left, right, sums, &part);
     }
 }
 
 /// Scores of keys that are not seen become -inf.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
-fn hide<S: Simd>(simd: S, scores: &mut [f32], first_key: usize, seen: &TileSeen) {
+fn hide<S: Simd>(simd: S, scores: &mut [f32], keys: &KeyTile<'_>, seen: &TileSeen) {
     let per_row = PANEL / S::F32_LANES;
     let hidden = simd.splat_f32s(f32::NEG_INFINITY);
+    let first_key = keys.first_key + keys.seen.start;
     for (index, panel) in scores.chunks_exact_mut(TILE * PANEL).enumerate() {
-        let (registers, _) = S::as_mut_simd_f32s(panel);
+        let (rows, _) = panel.as_chunks_mut();
         for column in 0..per_row {
             let bounds = seen.register::<S>(index * per_row + column);
             let mut key = simd.splat_u32s(u32::try_from(first_key).unwrap_or(u32::MAX));
-            for score in registers.iter_mut().skip(column).step_by(per_row) {
+            for row in &mut rows[keys.seen.clone()] {
+                let score = register(simd, row, column);
                 *score = simd.select_f32s(visible(simd, key, bounds), *score, hidden);
                 key = simd.add_u32s(key, simd.splat_u32s(1));
             }
@@ -165,7 +223,7 @@ impl Tile {
     /// Scores become weights relative to the new maxima; what was summed up before is rescaled.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn weigh<S: Simd>(&mut self, simd: S) {
+    fn weigh<S: Simd>(&mut self, simd: S, keys: &KeyTile<'_>) {
         let lanes = self
             .max
             .chunks_exact_mut(PANEL)
@@ -175,7 +233,7 @@ impl Tile {
         for ((max, sum), (scores, out)) in lanes.zip(scores.zip(outs)) {
             let (max, _) = S::as_mut_simd_f32s(max);
             let (sum, _) = S::as_mut_simd_f32s(sum);
-            let (scores, _) = scores.as_chunks_mut();
+            let scores = &mut scores.as_chunks_mut().0[keys.seen.clone()];
             let (out, _) = out.as_chunks_mut();
             for (column, (max, sum)) in max.iter_mut().zip(sum).enumerate() {
                 let new_max = simd.max_f32s(*max, largest(simd, column, scores));
