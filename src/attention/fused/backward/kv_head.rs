@@ -9,7 +9,6 @@ use super::Saved;
 /// One kv head with everything that its gradients need.
 pub(super) struct KvHead {
     pub(super) shares: Shares,
-    pub(super) depth: usize,
     pub(super) width: usize,
     pub(super) tile_rows: usize,
     /// `[rows of all tiles, width]`, scaled.
@@ -87,7 +86,6 @@ impl KvHead {
         };
         Self {
             shares,
-            depth: sizes.head_dim,
             width,
             tile_rows: sizes.tile_rows(),
             q: Buffer::zeros(num_rows * width),

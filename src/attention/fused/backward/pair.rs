@@ -10,7 +10,6 @@ use pulp::Simd;
 use std::ops::Range;
 
 /// A tile of queries and a tile of keys.
-#[derive(Clone)]
 pub(super) struct Pair<'a> {
     pub(super) head: &'a KvHead,
     pub(super) tile: usize,
