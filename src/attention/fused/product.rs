@@ -16,7 +16,7 @@ mod left;
 use super::panels::{PANEL, rows_of};
 use left::{Block, Left};
 pub(super) use left::{ByColumn, ByRow};
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 /// Products that are summed one after the other: rounding grows with the length of such a chain, and chains are summed apart.
@@ -47,11 +47,6 @@ pub(super) struct Part {
 }
 
 /// Part of `A B`.
-#[expect(
-    clippy::inline_always,
-    reason = "the processor's instructions are chosen by the caller"
-)]
-#[inline(always)]
 pub(super) fn product<S: Simd, A: Left>(
     simd: S,
     left: A,
@@ -59,29 +54,57 @@ pub(super) fn product<S: Simd, A: Left>(
     sums: Sums<'_>,
     part: &Part,
 ) {
-    let Sums {
-        numbers,
-        num_rows,
-        add,
-    } = sums;
-    let end = part.columns.end / PANEL;
-    let mut panel = part.columns.start / PANEL;
-    while panel < end {
-        let strip = Strip {
+    simd.vectorize(Product {
+        left,
+        right,
+        sums,
+        part,
+    });
+}
+
+/// A product as a function of its own, and not once more in each that needs one: in functions of that length the compiler keeps
+/// sums of some loops in memory.
+struct Product<'a, A> {
+    left: A,
+    right: Right<'a>,
+    sums: Sums<'a>,
+    part: &'a Part,
+}
+
+impl<A: Left> WithSimd for Product<'_, A> {
+    type Output = ();
+
+    #[expect(
+        clippy::inline_always,
+        reason = "the processor's instructions are chosen by the caller"
+    )]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
             left,
             right,
+            sums,
             part,
-            num_rows,
-            panel,
-            add,
-        };
-        panel += match (S::F32_LANES, end - panel) {
-            (PANEL, 1) => strip.of_panels::<S, 1>(simd, numbers),
-            (PANEL, 2 | 4) => strip.of_panels::<S, 2>(simd, numbers),
-            (PANEL, _) => strip.of_panels::<S, 3>(simd, numbers),
-            (4, _) if S::REGISTER_COUNT >= 32 => strip.of_one::<S, 4>(simd, numbers),
-            _ => strip.of_one::<S, 2>(simd, numbers),
-        };
+        } = self;
+        let end = part.columns.end / PANEL;
+        let mut panel = part.columns.start / PANEL;
+        while panel < end {
+            let strip = Strip {
+                left,
+                right,
+                part,
+                num_rows: sums.num_rows,
+                panel,
+                add: sums.add,
+            };
+            panel += match (S::F32_LANES, end - panel) {
+                (PANEL, 1) => strip.of_panels::<S, 1>(simd, sums.numbers),
+                (PANEL, 2 | 4) => strip.of_panels::<S, 2>(simd, sums.numbers),
+                (PANEL, _) => strip.of_panels::<S, 3>(simd, sums.numbers),
+                (4, _) if S::REGISTER_COUNT >= 32 => strip.of_one::<S, 4>(simd, sums.numbers),
+                _ => strip.of_one::<S, 2>(simd, sums.numbers),
+            };
+        }
     }
 }
 
@@ -146,7 +169,7 @@ impl<A: Left> Strip<'_, A> {
                 let left = self.left.block::<M, OFFSET>(first, depth);
                 let right = right.map(|panel| &panel[depth..depth + PANEL]);
                 if let Some(left) = left {
-                    multiply(simd, &left, (right, register), &mut sums);
+                    sums = multiply(simd, &left, (right, register), sums);
                 }
             }
             for p in 0..P {
@@ -159,20 +182,17 @@ impl<A: Left> Strip<'_, A> {
     }
 }
 
-/// Adds the products of [`PANEL`] depths to `sums`.
+/// `sums` with the products of [`PANEL`] depths added.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
 fn multiply<S: Simd, const M: usize, const P: usize, const R: usize>(
     simd: S,
     left: &impl Block<M>,
     (right, register): ([&[[f32; PANEL]]; P], usize),
-    sums: &mut Patch<S, M, P, R>,
-) {
+    mut sums: Patch<S, M, P, R>,
+) -> Patch<S, M, P, R> {
     for k in 0..PANEL {
-        let lanes: [[S::f32s; R]; P] = std::array::from_fn(|p| {
-            let (row, _) = S::as_simd_f32s(&right[p][k]);
-            std::array::from_fn(|r| row[register + r])
-        });
+        let lanes = lanes::<S, P, R>(right, k, register);
         for (m, sums) in sums.iter_mut().enumerate() {
             let number = simd.splat_f32s(left.at(m, k));
             for (sums, lanes) in sums.iter_mut().zip(&lanes) {
@@ -182,6 +202,21 @@ fn multiply<S: Simd, const M: usize, const P: usize, const R: usize>(
             }
         }
     }
+    sums
+}
+
+/// What stands in the right operand's panels at depth `k`, from a register of theirs on.
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+fn lanes<S: Simd, const P: usize, const R: usize>(
+    panels: [&[[f32; PANEL]]; P],
+    k: usize,
+    register: usize,
+) -> [[S::f32s; R]; P] {
+    std::array::from_fn(|p| {
+        let (row, _) = S::as_simd_f32s(&panels[p][k]);
+        std::array::from_fn(|r| row[register + r])
+    })
 }
 
 /// Writes a patch's sums into rows of its panel `p`, or adds them.
@@ -208,7 +243,7 @@ mod tests {
     use super::super::buffer::Buffer;
     use super::super::panels::{put_row, take_row};
     use super::*;
-    use pulp::{Arch, WithSimd};
+    use pulp::Arch;
 
     struct Both<'a> {
         a: &'a [f32],
