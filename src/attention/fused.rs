@@ -20,6 +20,7 @@
 mod backward;
 mod buffer;
 mod forward;
+mod panels;
 mod problem;
 mod product;
 mod seen;

@@ -21,8 +21,10 @@ mod gather;
 mod in_turn;
 mod kv_head;
 mod pair;
+mod weigh;
 
 use super::buffer::Buffer;
+use super::panels::PANEL;
 use super::problem::{Problem, Sizes, TILE};
 use super::seen::{Seen, Share, TileSeen};
 use super::share;
@@ -202,10 +204,12 @@ impl WithSimd for Solve<'_, '_> {
             let Some((widest, _)) = seen[0].or(seen[1]) else {
                 continue;
             };
+            let hull = widest.hull(&keys, PANEL);
             let pair = Pair {
                 head,
                 tile,
                 first_key,
+                seen: hull.start - first_key..hull.end - first_key,
             };
             pair.multiply(simd, scores, products);
             pair.weigh(simd, seen, scores, products);

@@ -57,6 +57,7 @@ fn empty(problem: &Problem, has: fn(&Shares) -> bool) -> Option<Branch> {
 
 /// Keys and values of one kv head, `[whole keys, width]`.
 struct KvHead {
+    width: usize,
     k: Buffer,
     v: Buffer,
     is_tame: AtomicBool,
@@ -78,13 +79,14 @@ fn lay_out(problem: &Problem, threads: usize) -> Vec<KvHead> {
     let mut heads: Vec<KvHead> = problem
         .places()
         .map(|_| KvHead {
+            width: problem.sizes.width(),
             k: Buffer::zeros(whole),
             v: Buffer::zeros(whole),
             is_tame: AtomicBool::new(true),
         })
         .collect();
     let tasks = heads.iter_mut().zip(problem.places());
-    let tasks = tasks.flat_map(|(KvHead { k, v, is_tame }, place)| {
+    let tasks = tasks.flat_map(|(KvHead { k, v, is_tame, .. }, place)| {
         let tiles = k.chunks_mut(tile_len).zip(v.chunks_mut(tile_len));
         let is_tame = &*is_tame;
         tiles.enumerate().map(move |(tile, (k, v))| KeyTask {

@@ -122,6 +122,24 @@ impl TileSeen {
         }
     }
 
+    /// Of `keys`, those from the first to the last that some row sees, filled up on both sides to a multiple of `unit` from the
+    /// first of `keys`; something is seen of them.
+    pub(super) fn hull(&self, keys: &Range<usize>, unit: usize) -> Range<usize> {
+        let is_windowed = keys.end > self.froms.start && self.tos.end > self.froms.start;
+        let end = self
+            .heads
+            .end
+            .max(if is_windowed { self.tos.end } else { 0 });
+        let start = if keys.start < self.heads.end {
+            keys.start
+        } else {
+            self.froms.start.max(keys.start)
+        };
+        let start = (start - keys.start) / unit * unit;
+        let end = (end.min(keys.end) - keys.start).next_multiple_of(unit);
+        keys.start + start..keys.end.min(keys.start + end)
+    }
+
     /// The tiles of `len` keys of which something is seen, ascending.
     pub(super) fn tiles(
         &self,
@@ -199,6 +217,20 @@ mod tests {
         }
     }
 
+    /// The hull of `tile` holds the keys that are seen and no unit more.
+    #[track_caller]
+    fn assert_hull(seen: &TileSeen, tile: Range<usize>, keys: &[usize]) {
+        const UNIT: usize = 4;
+        let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else {
+            return;
+        };
+        let hull = seen.hull(&tile, UNIT);
+        assert_eq!(
+            hull,
+            *first / UNIT * UNIT..(last + 1).next_multiple_of(UNIT)
+        );
+    }
+
     #[test]
     fn tiles_and_registers_agree_with_the_span() {
         const ROWS: usize = 32;
@@ -221,6 +253,7 @@ mod tests {
                 }
                 for start in (0..96).step_by(KEYS) {
                     let mut counts = [0; 3];
+                    let mut visible = [const { Vec::new() }; 3];
                     for (row, key) in (0..2 * queries.len())
                         .flat_map(|row| (start..start + KEYS).map(move |key| (row, key)))
                     {
@@ -233,6 +266,12 @@ mod tests {
                         for (count, answer) in counts.iter_mut().zip(answers) {
                             *count += usize::from(answer);
                         }
+                        for (keys, answer) in visible.iter_mut().zip(answers) {
+                            keys.extend(answer.then_some(key));
+                        }
+                    }
+                    for (seen, keys) in [&full, &streaming, &rest].into_iter().zip(&visible) {
+                        assert_hull(seen, start..start + KEYS, keys);
                     }
                     for (seen, count) in [&full, &streaming, &rest].into_iter().zip(counts) {
                         let all = 2 * queries.len() * KEYS;

@@ -83,7 +83,7 @@ fn assert_rule(found: &Answers, naive: &Answers, oracle: &Answers, case: &str) {
 
 #[test]
 fn dense_problems_equal_the_reference() {
-    let shapes: [Shape; 9] = [
+    let shapes: [Shape; 13] = [
         ([1, 2, 2], [1, 1, 4]),
         ([2, 5, 5], [3, 1, 31]),
         ([1, 113, 113], [2, 2, 16]),
@@ -93,6 +93,11 @@ fn dense_problems_equal_the_reference() {
         ([1, 13, 20], [1, 8, 32]),
         ([1, 45, 45], [1, 5, 8]),
         ([1, 2, 3], [1, 100, 8]),
+        // A tile of keys and of rows that is whole, one less and one more; one query of a tile of its own.
+        ([1, 128, 128], [1, 1, 24]),
+        ([1, 127, 127], [1, 1, 48]),
+        ([1, 129, 257], [1, 1, 17]),
+        ([2, 3, 130], [1, 2, 96]),
     ];
     for shape in shapes {
         let x = inputs(shape);
@@ -133,6 +138,8 @@ fn mixed_branches_equal_the_reference_that_solves_them_in_turn() {
             (([2, 41, 41], [3, 2, 16]), vec![0.0, 1.0, 0.3]),
             (([1, 230, 230], [2, 1, 32]), vec![0.0, 0.7]),
             (([1, 37, 37], [2, 3, 24]), vec![0.2, 0.9]),
+            // Just over a tile; of one gate alone, a lucky reference would decide.
+            (([1, 133, 133], [3, 1, 20]), vec![0.2, 0.5, 0.8]),
             (([1, 150, 150], [2, 2, 8]), vec![0.0, 0.0]),
             (([1, 20, 20], [2, 1, 8]), vec![1.0, 1.0]),
             // Gates that f32 takes for 0 and for 1.

@@ -1,6 +1,7 @@
 //! Tiles of gradients put together as tensors hold them.
 
 use super::super::buffer::Buffer;
+use super::super::panels::take_row;
 use super::super::problem::{Problem, TILE};
 use super::super::share;
 use super::Grads;
@@ -15,7 +16,7 @@ pub(super) struct Tiles {
 /// The gradients of all heads.
 pub(super) fn gather(problem: &Problem, threads: usize, tiles: &Tiles) -> Grads {
     let sizes = problem.sizes;
-    let (kv_heads, group, width) = (sizes.num_kv_heads, sizes.group, sizes.width());
+    let (kv_heads, group) = (sizes.num_kv_heads, sizes.group);
     let mut grads = Grads {
         dq: vec![0.0; problem.q.len()],
         dk: vec![0.0; problem.k.len()],
@@ -30,10 +31,8 @@ pub(super) fn gather(problem: &Problem, threads: usize, tiles: &Tiles) -> Grads 
             for (index, to) in numbers.chunks_exact_mut(sizes.head_dim).enumerate() {
                 let (token, head) = (index / (kv_heads * group), index / group % kv_heads);
                 if let Some(rows) = &tiles.dq[batch * kv_heads + head][tile] {
-                    let from = &rows[(token * group + index % group) * width..];
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to = from * problem.scale;
-                    }
+                    let row = token * group + index % group;
+                    take_row(rows, sizes.tile_rows(), row, to, problem.scale);
                 }
             }
         },
@@ -44,7 +43,7 @@ pub(super) fn gather(problem: &Problem, threads: usize, tiles: &Tiles) -> Grads 
             for (index, to) in numbers.chunks_exact_mut(sizes.head_dim).enumerate() {
                 let (key, head) = (index / kv_heads, index % kv_heads);
                 let rows = &tiles.of_keys[batch * kv_heads + head][tile][which];
-                to.copy_from_slice(&rows[key * width..][..sizes.head_dim]);
+                take_row(rows, TILE, key, to, 1.0);
             }
         });
     }

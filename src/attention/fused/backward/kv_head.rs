@@ -1,6 +1,7 @@
 //! One kv head laid out for its gradients.
 
 use super::super::buffer::Buffer;
+use super::super::panels::{place, put_row};
 use super::super::problem::{Problem, Shares, TILE};
 use super::super::share;
 use super::Saved;
@@ -8,7 +9,6 @@ use super::Saved;
 /// One kv head with everything that its gradients need.
 pub(super) struct KvHead {
     pub(super) shares: Shares,
-    pub(super) depth: usize,
     pub(super) width: usize,
     pub(super) tile_rows: usize,
     /// `[rows of all tiles, width]`, scaled.
@@ -86,7 +86,6 @@ impl KvHead {
         };
         Self {
             shares,
-            depth: sizes.head_dim,
             width,
             tile_rows: sizes.tile_rows(),
             q: Buffer::zeros(num_rows * width),
@@ -143,7 +142,7 @@ impl QueryTask<'_> {
         copy_rows(problem, dout, at, 1.0, self.dout);
         for (branch, stats) in self.stats.into_iter().enumerate() {
             if let (Some(stats), Some(saved)) = (stats, saved[branch]) {
-                fill_stats(problem, self.dout, (saved, Shares::HAS[branch]), at, stats);
+                fill_stats(problem, dout, (saved, Shares::HAS[branch]), at, stats);
             }
         }
     }
@@ -168,19 +167,17 @@ fn copy_rows(
     rows: &mut [f32],
 ) {
     let sizes = problem.sizes;
-    let mut rows = rows.chunks_exact_mut(sizes.width());
-    for q in sizes.queries_of(tile) {
+    for (index, q) in sizes.queries_of(tile).enumerate() {
         let start = problem.query_start(batch, q, head);
         let numbers = &numbers[start..start + sizes.group * sizes.head_dim];
-        for (numbers, row) in numbers.chunks_exact(sizes.head_dim).zip(&mut rows) {
-            for (row, number) in row.iter_mut().zip(numbers) {
-                *row = number * factor;
-            }
+        for (member, numbers) in numbers.chunks_exact(sizes.head_dim).enumerate() {
+            let row = index * sizes.group + member;
+            put_row(rows, sizes.tile_rows(), row, numbers, factor);
         }
     }
 }
 
-/// lse and D of a tile's rows, of a branch of the heads that have it; `dout` as [`copy_rows`] laid it out.
+/// lse and D of a tile's rows, of a branch of the heads that have it.
 fn fill_stats(
     problem: &Problem,
     dout: &[f32],
@@ -190,26 +187,28 @@ fn fill_stats(
 ) {
     let sizes = problem.sizes;
     let count = |shares: &[Shares]| shares.iter().filter(|shares| has(shares)).count();
-    let (num_heads, head) = (count(problem.shares), count(&problem.shares[..head]));
-    let mut rows = dout.chunks_exact(sizes.width()).zip(lse.iter_mut().zip(d));
+    let (num_heads, of_branch) = (count(problem.shares), count(&problem.shares[..head]));
+    let mut rows = lse.iter_mut().zip(d);
     for q in sizes.queries_of(tile) {
+        let start = problem.query_start(batch, q, head);
+        let douts = dout[start..].chunks_exact(sizes.head_dim);
         let token = batch * sizes.num_queries + q;
-        for (member, (dout, (lse, d))) in (0..sizes.group).zip(&mut rows) {
-            let out = ((token * num_heads + head) * sizes.group + member) * sizes.head_dim;
+        for ((member, dout), (lse, d)) in (0..sizes.group).zip(douts).zip(&mut rows) {
+            let out = ((token * num_heads + of_branch) * sizes.group + member) * sizes.head_dim;
             let out = &saved.out[out..out + sizes.head_dim];
             *d = out.iter().zip(dout).map(|(a, b)| a * b).sum();
-            let of_head = (batch * num_heads + head) * sizes.group + member;
+            let of_head = (batch * num_heads + of_branch) * sizes.group + member;
             *lse = saved.lse[of_head * sizes.num_queries + q];
         }
     }
 }
 
-/// A tile `[TILE, width]`, turned to `[width, TILE]`.
+/// A tile `[TILE, width]` in panels, turned to `[width, TILE]`.
 fn turn(rows: &[f32], turned: &mut [f32]) {
     let width = rows.len() / TILE;
-    for (key, row) in rows.chunks_exact(width).enumerate() {
-        for (depth, number) in row.iter().enumerate() {
-            turned[depth * TILE + key] = *number;
+    for key in 0..TILE {
+        for depth in 0..width {
+            turned[place(width, depth, key)] = rows[place(TILE, key, depth)];
         }
     }
 }

@@ -2,18 +2,20 @@
 
 use super::super::buffer::Buffer;
 use super::super::problem::TILE;
-use super::super::product::{ByColumn, ByRow, Sums, product};
-use super::super::seen::{Share, TileSeen, visible};
+use super::super::product::{ByColumn, ByRow, Part, Right, Sums, product};
+use super::super::seen::{Share, TileSeen};
 use super::kv_head::KvHead;
-use crate::attention::exponential::exp;
+use super::weigh::{Branch, Numbers, weigh};
 use pulp::Simd;
+use std::ops::Range;
 
 /// A tile of queries and a tile of keys.
-#[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
     pub(super) head: &'a KvHead,
     pub(super) tile: usize,
     pub(super) first_key: usize,
+    /// The tile's keys from the first to the last that are seen, counted from `first_key`, in whole panels.
+    pub(super) seen: Range<usize>,
 }
 
 impl Pair<'_> {
@@ -37,17 +39,26 @@ impl Pair<'_> {
             (&head.q, &head.k_t, scores),
             (&head.dout, &head.v_t, products),
         ];
+        let part = Part {
+            rows: 0..head.tile_rows,
+            depths: 0..head.width,
+            columns: self.seen.clone(),
+        };
         for (left, right, numbers) in operands {
             let left = ByRow {
                 numbers: &left[self.rows(head.width)],
-                row_len: head.width,
+                num_rows: head.tile_rows,
+            };
+            let right = Right {
+                numbers: &right[self.keys()],
+                num_rows: head.width,
             };
             let sums = Sums {
                 numbers,
-                row_len: TILE,
+                num_rows: head.tile_rows,
                 add: false,
             };
-            product(simd, left, head.depth, &right[self.keys()], sums);
+            product(simd, left, right, sums, &part);
         }
     }
 
@@ -62,8 +73,6 @@ impl Pair<'_> {
         products: &mut Buffer,
     ) {
         let shares = [self.head.shares.full, self.head.shares.streaming];
-        let keys: [u32; TILE] =
-            std::array::from_fn(|key| u32::try_from(self.first_key + key).unwrap_or(u32::MAX));
         let branches: [Option<Branch<'_>>; 2] = std::array::from_fn(|index| {
             let ((seen, share), [lse, d]) = (seen[index]?, self.head.stats[index].as_ref()?);
             Some(Branch {
@@ -73,25 +82,17 @@ impl Pair<'_> {
                 d: &d[self.rows(1)],
             })
         });
-        let rows = scores
-            .chunks_exact_mut(TILE)
-            .zip(products.chunks_exact_mut(TILE));
-        for (row, (scores, products)) in rows.enumerate() {
-            match &branches {
-                [Some(branch), None] | [None, Some(branch)] => {
-                    weigh_row(simd, &keys, [branch.row(row)], scores, products);
-                }
-                [Some(full), Some(streaming)] => {
-                    weigh_row(
-                        simd,
-                        &keys,
-                        [full.row(row), streaming.row(row)],
-                        scores,
-                        products,
-                    );
-                }
-                [None, None] => {}
-            }
+        let rows = self.head.tile_rows;
+        let part = self.seen.start * rows..self.seen.end * rows;
+        let pair = Numbers {
+            first_key: self.first_key + self.seen.start,
+            scores: &mut scores[part.clone()],
+            products: &mut products[part],
+        };
+        match branches {
+            [Some(branch), None] | [None, Some(branch)] => weigh(simd, &[branch], pair),
+            [Some(full), Some(streaming)] => weigh(simd, &[full, streaming], pair),
+            [None, None] => {}
         }
     }
 
@@ -106,17 +107,26 @@ impl Pair<'_> {
         [dk, dv]: &mut [Buffer; 2],
     ) {
         let (head, width) = (self.head, self.head.width);
+        let part = Part {
+            rows: self.seen.clone(),
+            depths: 0..head.tile_rows,
+            columns: 0..width,
+        };
         for (left, right, numbers) in [(p, &head.dout, dv), (ds, &head.q, dk)] {
             let left = ByColumn {
                 numbers: left,
-                column_len: TILE,
+                depth: head.tile_rows,
+            };
+            let right = Right {
+                numbers: &right[self.rows(width)],
+                num_rows: head.tile_rows,
             };
             let sums = Sums {
                 numbers,
-                row_len: width,
+                num_rows: TILE,
                 add: true,
             };
-            product(simd, left, head.tile_rows, &right[self.rows(width)], sums);
+            product(simd, left, right, sums, &part);
         }
     }
 
@@ -126,73 +136,22 @@ impl Pair<'_> {
     pub(super) fn add_to_queries<S: Simd>(&self, simd: S, ds: &Buffer, dq: &mut [f32]) {
         let left = ByRow {
             numbers: ds,
-            row_len: TILE,
+            num_rows: self.head.tile_rows,
+        };
+        let right = Right {
+            numbers: &self.head.k[self.keys()],
+            num_rows: TILE,
+        };
+        let part = Part {
+            rows: 0..self.head.tile_rows,
+            depths: self.seen.clone(),
+            columns: 0..self.head.width,
         };
         let sums = Sums {
             numbers: dq,
-            row_len: self.head.width,
+            num_rows: self.head.tile_rows,
             add: true,
         };
-        product(simd, left, TILE, &self.head.k[self.keys()], sums);
-    }
-}
-
-/// One branch's part in a pair of tiles.
-struct Branch<'a> {
-    /// Where only some of the keys are seen.
-    seen: Option<&'a TileSeen>,
-    share: f32,
-    lse: &'a [f32],
-    d: &'a [f32],
-}
-
-/// One branch's part in a row.
-#[derive(Clone, Copy)]
-struct BranchRow {
-    seen: Option<[u32; 3]>,
-    share: f32,
-    lse: f32,
-    d: f32,
-}
-
-impl Branch<'_> {
-    fn row(&self, row: usize) -> BranchRow {
-        BranchRow {
-            seen: self.seen.map(|seen| seen.row(row)),
-            share: self.share,
-            lse: self.lse[row],
-            d: self.d[row],
-        }
-    }
-}
-
-/// A row's scores become `p`, its products `dS`.
-#[expect(clippy::inline_always, reason = "as above")]
-#[inline(always)]
-fn weigh_row<S: Simd, const N: usize>(
-    simd: S,
-    keys: &[u32; TILE],
-    branches: [BranchRow; N],
-    scores: &mut [f32],
-    products: &mut [f32],
-) {
-    let (scores, _) = S::as_mut_simd_f32s(scores);
-    let (products, _) = S::as_mut_simd_f32s(products);
-    let (keys, _) = S::as_simd_u32s(keys);
-    let zero = simd.splat_f32s(0.0);
-    for ((score, product), key) in scores.iter_mut().zip(products).zip(keys) {
-        let (mut p, mut ds) = (zero, zero);
-        for branch in branches {
-            let weight = exp(simd, simd.sub_f32s(*score, simd.splat_f32s(branch.lse)));
-            let mut weight = simd.mul_f32s(weight, simd.splat_f32s(branch.share));
-            if let Some(bounds) = branch.seen {
-                let bounds = bounds.map(|bound| simd.splat_u32s(bound));
-                weight = simd.select_f32s(visible(simd, *key, bounds), weight, zero);
-            }
-            let slope = simd.sub_f32s(*product, simd.splat_f32s(branch.d));
-            p = simd.add_f32s(p, weight);
-            ds = simd.mul_add_e_f32s(weight, slope, ds);
-        }
-        (*score, *product) = (p, ds);
+        product(simd, left, right, sums, &part);
     }
 }
