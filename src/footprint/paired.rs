@@ -180,7 +180,7 @@ fn mean(values: &[f64], draw: Option<&[usize]>) -> f64 {
     };
     match values.len() {
         0 => 0.0,
-        len => sum / super::predict::real(len as u64),
+        len => sum / crate::real::real(len),
     }
 }
 
