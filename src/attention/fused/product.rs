@@ -5,9 +5,10 @@
 //!
 //! # Decisions
 //! A patch has as many registers as leave room for what is multiplied: one for each register of a row of `B`, one for a number of
-//! `A`, and one to spare, without which the compiler keeps a sum in memory (4 x 3 of 16 registers: 1.7 times the time). Beside
-//! 32 registers that is 8 rows of 3, beside 16 it is 6 rows of 2. Both halve or third a panel's 16 rows so that no patch reaches
-//! into the next panel, and all loops over one have a length that the compiler knows.
+//! `A`, and one to spare, without which the compiler keeps a sum in memory (seen at 4 x 3 of 16 registers; that and rows by
+//! strides took 1.7 times the time). Beside 32 registers that is 8 rows of 3, beside 16 it is 6 rows of 2. A panel's 16 rows are
+//! two patches of 8, or of 6, 6 and 4, so that none reaches into the next panel, and all loops over one have a length that the
+//! compiler knows.
 //! Registers never go through an array's `map`: its closures are compiled without the instructions that the caller chose, which
 //! made products eight times slower.
 
