@@ -12,6 +12,7 @@ use prulong::estimate::plan::{Gates, Plan, WeightUpdates};
 use prulong::model::config::ModelConfig;
 use prulong::model::train_pass::{Row, TrainPass};
 use prulong::random;
+use prulong::real::real;
 use prulong::span::Span;
 
 /// One step's case.
@@ -89,7 +90,7 @@ impl StepCase {
             }
         });
         let plan = self.plan(model.config(), span, &z);
-        let rows_per_s = measured.tokens_per_s / measure::real(ids.len());
+        let rows_per_s = measured.tokens_per_s / real(ids.len());
         let useful_per_s = Flops::new(&plan).useful() * rows_per_s;
         Measured {
             span: Some(self.shape.span()),
@@ -102,7 +103,7 @@ impl StepCase {
         let share = |runs: fn(f64) -> bool| {
             let z = z.concat();
             let count = z.iter().filter(|z| runs(**z)).count();
-            measure::real(count) / measure::real(z.len())
+            real(count) / real(z.len())
         };
         Plan {
             model: config.sizes(),
