@@ -1,7 +1,7 @@
 //! Training steps on random weights: loss, gate gradients, frozen weights, gates of the middle of training.
 
 use super::shape::{Shape, random_ids};
-use super::{Amount, Measured, measure, roofline};
+use super::{Amount, Measured, roofline};
 use prulong::attention::choose::{Case, choose};
 use prulong::attention::gated::GatedAttention;
 use prulong::cli::run_setup::{self, pass_settings};
