@@ -7,7 +7,8 @@ use crate::cli::config_args::ConfigArgs;
 use crate::cli::console::Console;
 use crate::cli::train_setup::{self, Prepared};
 use crate::cli::{kernels, output, run_setup};
-use crate::config::train::TrainFile;
+use crate::config::load::Loaded as LoadedConfig;
+use crate::config::train::{TrainConfig, TrainFile};
 use crate::fault::AnyFault;
 use crate::profile::trace_file::TraceFile;
 use crate::torch::memory;
@@ -76,22 +77,33 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     let (backend_name, reason) = (choice.backend.name(), choice.reason.clone());
     let kernels = kernels::choose(loaded.config.run.kernels, device, kind)?;
     let mut prepared = train_setup::prepare(&loaded, (device, dtype), choice, &kernels)?;
-    let exhausted = |detail| TrainError::OutOfMemory {
-        detail,
-        way_out: WAY_OUT,
-    };
     if args.dry_run {
         return memory::guard(exhausted, || dry_run(&mut prepared));
     }
-    let dir = RunDir::open(args.run_dir.clone().unwrap_or_else(|| default_dir(&args)))?;
+    let environment = run_setup::environment(device, (backend_name, &reason), kernels.name);
+    carry_out(&args, &loaded, &mut prepared, (device, &environment))
+}
+
+fn exhausted(detail: String) -> TrainError {
+    let way_out = WAY_OUT;
+    TrainError::OutOfMemory { detail, way_out }
+}
+
+/// Opens the run directory, begins or goes on, and trains.
+fn carry_out(
+    args: &Args,
+    loaded: &LoadedConfig<TrainConfig>,
+    prepared: &mut Prepared,
+    (device, environment): (tch::Device, &str),
+) -> Result<(), AnyFault> {
+    let dir = RunDir::open(args.run_dir.clone().unwrap_or_else(|| default_dir(args)))?;
     let interrupt = Interrupt::install().map_err(run_setup::signals)?;
     let store = dir.store()?;
     let settings = run_setup::deciding_settings(&loaded.resolved);
     let identity = Identity::new(&settings, &prepared.model_id, prepared.loader.fingerprint());
     let checkpoint = dir.resume(&store, &args.resume, &identity, &args.allow_config_change)?;
     dir.record(CONFIG_NAME, &loaded.resolved)?;
-    let environment = run_setup::environment(device, (backend_name, &reason), kernels.name);
-    let is_elsewhere = dir.record(ENV_NAME, &environment)?;
+    let is_elsewhere = dir.record(ENV_NAME, environment)?;
     dir.record(EXPORT_NAME, &prepared.provenance.to_json())?;
     let mut console = Console::new();
     console.log_to(dir.log()?);
@@ -100,7 +112,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         console.note(&note);
     }
     let start = match &checkpoint {
-        Some(checkpoint) => go_on(checkpoint, &mut prepared, &mut console, is_elsewhere)?,
+        Some(checkpoint) => go_on(checkpoint, prepared, &mut console, is_elsewhere)?,
         None => 0,
     };
     let checkpoint_settings = loaded.config.checkpoint.clone();
@@ -117,7 +129,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
         validation,
         plan,
         ..
-    } = &mut prepared;
+    } = prepared;
     if let Some(path) = &args.profile {
         let profile = Profile::new(path, device, start..plan.num_steps)?;
         console.note(&profile.plan());

@@ -142,14 +142,33 @@ fn passkeys_are_packed_with_their_labels_and_train_both_methods() {
     );
     assert!(!Path::new(&short).exists());
 
-    // Text without labels of its own trains whole beside them, if that is asked for.
     let plain = at("plain");
+    text_trains_beside((&rows, &plain), &source, &tokenizer);
+
+    let data = format!("data.train=[\"{rows}\"]");
+    for config in ["configs/duo-attention.toml", "configs/quickstart.toml"] {
+        let config = root.join(config);
+        let mut args = vec!["train", "--config", config.to_str().unwrap(), "--dry-run"];
+        let settings = [
+            &data,
+            "data.instruct_mask=true",
+            "optimizer.tokens_per_step=512",
+            "attention.backend=cpu-flash",
+            "run.threads=1",
+        ];
+        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        assert!(succeeded(&args).contains("nothing was written"));
+    }
+}
+
+/// Packs `source` as text without labels of its own, which trains whole beside labelled rows if that is asked for.
+fn text_trains_beside((rows, plain): (&str, &str), source: &str, tokenizer: &Path) {
     let mut args = vec!["pack", "--source", &source, "--tokenizer"];
     args.extend([tokenizer.to_str().unwrap(), "--row-len", "512"]);
-    args.extend(["--held-out", "0", "-o", &plain]);
+    args.extend(["--held-out", "0", "-o", plain]);
     succeeded(&args);
     let both = format!("data.train=[\"{rows}@0.5\", \"{plain}@0.5\"]");
-    let config = root.join("configs/quickstart.toml");
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
     let held_out = format!("validation={{data=\"{plain}\", num_rows=RWS, every=1}}");
     for (mask, num_rows, said_code) in [
         ("true", "1", Some("mds.columns")),
@@ -165,20 +184,5 @@ fn passkeys_are_packed_with_their_labels_and_train_both_methods() {
         let text = said(&output);
         assert_eq!(output.status.success(), said_code.is_none(), "{text}");
         assert!(said_code.is_none_or(|code| text.contains(code)), "{text}");
-    }
-
-    let data = format!("data.train=[\"{rows}\"]");
-    for config in ["configs/duo-attention.toml", "configs/quickstart.toml"] {
-        let config = root.join(config);
-        let mut args = vec!["train", "--config", config.to_str().unwrap(), "--dry-run"];
-        let settings = [
-            &data,
-            "data.instruct_mask=true",
-            "optimizer.tokens_per_step=512",
-            "attention.backend=cpu-flash",
-            "run.threads=1",
-        ];
-        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        assert!(succeeded(&args).contains("nothing was written"));
     }
 }
