@@ -163,7 +163,7 @@ fn passkeys_are_packed_with_their_labels_and_train_both_methods() {
 
 /// Packs `source` as text without labels of its own, which trains whole beside labelled rows if that is asked for.
 fn text_trains_beside((rows, plain): (&str, &str), source: &str, tokenizer: &Path) {
-    let mut args = vec!["pack", "--source", &source, "--tokenizer"];
+    let mut args = vec!["pack", "--source", source, "--tokenizer"];
     args.extend([tokenizer.to_str().unwrap(), "--row-len", "512"]);
     args.extend(["--held-out", "0", "-o", plain]);
     succeeded(&args);
