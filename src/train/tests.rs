@@ -2,15 +2,14 @@
 
 use super::gate_step::{StepSettings, Trainer, Weights};
 use super::gate_trainer::{GateRates, GateTrainer, LinearTerm};
+use super::method::Method;
 use super::method::duo_attention::{DuoAttention, DuoConstants};
 use super::method::frozen::Frozen;
 use super::method::prulong::{PruLong, PruLongSettings};
-use super::method::{Method, Moment};
 use super::optimizer::host_adamw::{AdamSettings, Rate};
 use super::optimizer::muon::MuonSettings;
 use super::pretrain_step::{Pretrainer, Sample};
 use super::reduction::Reduction;
-use super::validation::Validation;
 use super::weight_trainer::{Rules, WeightSettings, WeightTrainer};
 use crate::attention::cpu_flash::CpuFlash;
 use crate::attention::{Attended, Backend, InputGrads, Qkv, Visibility};
@@ -19,8 +18,6 @@ use crate::fault::Coded;
 use crate::gate::bank::GateBank;
 use crate::gate::lagrangian::Constraint;
 use crate::gate::noise::Coupling;
-use crate::metrics::record::Record;
-use crate::metrics::tag;
 use crate::model::block::Saving;
 use crate::model::block::pair::OpenEnd;
 use crate::model::config::ModelConfig;
@@ -31,6 +28,8 @@ use crate::schedule::{LrSchedule, LrShape, SparsitySchedule, SparsityShape};
 use crate::span::Span;
 use crate::torch::offload::Offload;
 use tch::{Device, Kind, Tensor};
+
+mod validation;
 
 const ADAM: AdamSettings = AdamSettings {
     betas: [0.9, 0.95],
@@ -245,46 +244,6 @@ fn an_interrupted_step_changes_nothing() {
         let stopped = trainer.step_unless(&batch, 0, &second_micro_batch).unwrap();
         assert!(stopped.is_none());
         assert_eq!(fingerprint(&trainer), before);
-    }
-}
-
-#[test]
-fn held_out_rows_are_judged_by_full_attention_gates_and_mask_and_nothing_trains_on_them() {
-    let methods: [fn() -> Box<dyn Method>; 2] = [prulong, duo_attention];
-    for method in methods {
-        let mut trainer = trainer_of(Kind::Float, method(), false);
-        let held_out = rows(&trainer.model, 9);
-        let mut validation = Validation::new(rows(&trainer.model, 9), 4);
-        let before = fingerprint(&trainer);
-        for moment in [Moment::Underway, Moment::Last] {
-            let mut record = Record::new(4);
-            validation
-                .observe(&trainer, &mut record, moment, &|| false)
-                .unwrap();
-            let gates = trainer.method.still_gates();
-            for (tag, z) in [
-                (tag::VAL_FULL, vec![vec![1.0; 2]; 2]),
-                (tag::VAL_GATES, gates.soft),
-                (tag::VAL_MASK, gates.rounded.unwrap()),
-            ] {
-                let loss = trainer.evaluate(&held_out, &z);
-                assert!((record.value(tag).unwrap() - loss).abs() < 1e-12, "{tag}");
-            }
-            assert_eq!(fingerprint(&trainer) == before, moment == Moment::Underway);
-            let batch = rows(&trainer.model, 0);
-            trainer.step(&batch, 0).unwrap();
-        }
-        assert!(validation.has_seen(4) && !validation.is_due(4) && validation.is_due(8));
-        assert!(!validation.is_due(0) && !validation.is_due(6));
-
-        let calls = std::cell::Cell::new(0);
-        let at_the_third_row = || {
-            calls.set(calls.get() + 1);
-            calls.get() == 3
-        };
-        let mut record = Record::new(8);
-        let looked = validation.observe(&trainer, &mut record, Moment::Last, &at_the_third_row);
-        assert!(looked.is_none() && record.scalars.is_empty() && !validation.has_seen(8));
     }
 }
 

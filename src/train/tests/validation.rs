@@ -1,0 +1,47 @@
+//! Looks at held-out rows.
+
+use super::*;
+use crate::metrics::record::Record;
+use crate::metrics::tag;
+use crate::train::method::Moment;
+use crate::train::validation::Validation;
+
+#[test]
+fn held_out_rows_are_judged_by_full_attention_gates_and_mask_and_nothing_trains_on_them() {
+    let methods: [fn() -> Box<dyn Method>; 2] = [prulong, duo_attention];
+    for method in methods {
+        let mut trainer = trainer_of(Kind::Float, method(), false);
+        let held_out = rows(&trainer.model, 9);
+        let mut validation = Validation::new(rows(&trainer.model, 9), 4);
+        let before = fingerprint(&trainer);
+        for moment in [Moment::Underway, Moment::Last] {
+            let mut record = Record::new(4);
+            validation
+                .observe(&trainer, &mut record, moment, &|| false)
+                .unwrap();
+            let gates = trainer.method.still_gates();
+            for (tag, z) in [
+                (tag::VAL_FULL, vec![vec![1.0; 2]; 2]),
+                (tag::VAL_GATES, gates.soft),
+                (tag::VAL_MASK, gates.rounded.unwrap()),
+            ] {
+                let loss = trainer.evaluate(&held_out, &z);
+                assert!((record.value(tag).unwrap() - loss).abs() < 1e-12, "{tag}");
+            }
+            assert_eq!(fingerprint(&trainer) == before, moment == Moment::Underway);
+            let batch = rows(&trainer.model, 0);
+            trainer.step(&batch, 0).unwrap();
+        }
+        assert!(validation.has_seen(4) && !validation.is_due(4) && validation.is_due(8));
+        assert!(!validation.is_due(0) && !validation.is_due(6));
+
+        let calls = std::cell::Cell::new(0);
+        let at_the_third_row = || {
+            calls.set(calls.get() + 1);
+            calls.get() == 3
+        };
+        let mut record = Record::new(8);
+        let looked = validation.observe(&trainer, &mut record, Moment::Last, &at_the_third_row);
+        assert!(looked.is_none() && record.scalars.is_empty() && !validation.has_seen(8));
+    }
+}
