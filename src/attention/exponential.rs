@@ -106,6 +106,18 @@ mod tests {
         assert!((sum - 1.0).abs() < f32::EPSILON);
     }
 
+    #[test]
+    fn what_is_no_number_stays_none() {
+        // In a register, and in what is left over.
+        for place in [0, 32] {
+            let mut found = vec![-1.0; 33];
+            found[place] = f32::NAN;
+            Arch::new().dispatch(All(&mut found));
+            let places: Vec<usize> = (0..33).filter(|at| found[*at].is_nan()).collect();
+            assert_eq!(places, [place]);
+        }
+    }
+
     struct All<'a>(&'a mut [f32]);
 
     impl WithSimd for All<'_> {

@@ -69,6 +69,13 @@ impl Operands {
         })
     }
 
+    /// Whether they are whole documents under a gate for each kv head: what both branches in one pass are defined for.
+    fn are_whole(&self, mixed: &Mixed) -> bool {
+        let sizes = self.sizes;
+        let has_gates = mixed.z.len() == sizes.num_kv_heads;
+        sizes.num_queries == sizes.num_keys && has_gates && mixed.is_decided()
+    }
+
     /// Shows `solve` the problem; `extra` tensors are made plain too.
     fn solve<const N: usize, R>(
         &self,
@@ -238,7 +245,7 @@ impl Backend for CpuFused {
     }
 
     fn forward_mixed(&self, qkv: Qkv, mixed: &Mixed) -> Option<[Option<Attended>; 2]> {
-        let operands = Operands::new(qkv).filter(|_| mixed.is_decided())?;
+        let operands = Operands::new(qkv).filter(|operands| operands.are_whole(mixed))?;
         let branches = operands.solve(Dense::Causal, mixed, [], |problem, []| {
             forward::forward(problem)
         })?;
@@ -258,7 +265,7 @@ impl Backend for CpuFused {
         mixed: &Mixed,
         [full, streaming]: [Option<&Attended>; 2],
     ) -> Option<InputGrads> {
-        let operands = Operands::new(qkv).filter(|_| mixed.is_decided())?;
+        let operands = Operands::new(qkv).filter(|operands| operands.are_whole(mixed))?;
         // A branch that no head has stands as the other one: nothing reads it.
         let [some_full, some_streaming] = [full.or(streaming)?, streaming.or(full)?];
         let extra = [

@@ -55,7 +55,7 @@ fn empty(problem: &Problem, has: fn(&Shares) -> bool) -> Option<Branch> {
     })
 }
 
-/// Keys and values of one kv head, `[whole keys, width]`.
+/// Keys and values of one kv head tile by tile, each `[TILE, width]` in panels.
 struct KvHead {
     width: usize,
     k: Buffer,

@@ -6,7 +6,8 @@
 //! # Decisions
 //! A patch has as many registers as leave room for what is multiplied: one for each register of a row of `B`, one for a number of
 //! `A`, and one to spare, without which the compiler keeps a sum in memory (seen at 4 x 3 of 16 registers; that and rows by
-//! strides took 1.7 times the time). Beside 32 registers that is 8 rows of 3, beside 16 it is 6 rows of 2. A panel's 16 rows are
+//! strides took 1.7 times the time). Beside 32 registers that is 8 rows of 3 (AVX-512) or 6 of 4 (NEON), beside 16 it is
+//! 6 of 2. A panel's 16 rows are
 //! two patches of 8, or of 6, 6 and 4, so that none reaches into the next panel, and all loops over one have a length that the
 //! compiler knows.
 //! Registers never go through an array's `map`: its closures are compiled without the instructions that the caller chose, which
@@ -297,7 +298,8 @@ mod tests {
         matrix
     }
 
-    /// By this processor's registers and by plain numbers, which take the patches of processors without AVX-512.
+    /// By this processor's registers and by plain numbers, which take the patches of AVX2: those of AVX-512 and NEON are tested
+    /// where they are.
     #[test]
     fn products_are_those_of_the_definition_whichever_way_the_left_operand_lies() {
         let wave = |row: usize, column: usize| {

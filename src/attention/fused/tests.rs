@@ -83,7 +83,7 @@ fn assert_rule(found: &Answers, naive: &Answers, oracle: &Answers, case: &str) {
 
 #[test]
 fn dense_problems_equal_the_reference() {
-    let shapes: [Shape; 13] = [
+    let shapes: [Shape; 14] = [
         ([1, 2, 2], [1, 1, 4]),
         ([2, 5, 5], [3, 1, 31]),
         ([1, 113, 113], [2, 2, 16]),
@@ -98,6 +98,8 @@ fn dense_problems_equal_the_reference() {
         ([1, 127, 127], [1, 1, 48]),
         ([1, 129, 257], [1, 1, 17]),
         ([2, 3, 130], [1, 2, 96]),
+        // A group that is larger than a tile.
+        ([1, 3, 3], [1, 130, 8]),
     ];
     for shape in shapes {
         let x = inputs(shape);
@@ -140,6 +142,7 @@ fn mixed_branches_equal_the_reference_that_solves_them_in_turn() {
             (([1, 37, 37], [2, 3, 24]), vec![0.2, 0.9]),
             // Just over a tile; of one gate alone, a lucky reference would decide.
             (([1, 133, 133], [3, 1, 20]), vec![0.2, 0.5, 0.8]),
+            (([1, 9, 9], [2, 130, 8]), vec![0.4, 1.0]),
             (([1, 150, 150], [2, 2, 8]), vec![0.0, 0.0]),
             (([1, 20, 20], [2, 1, 8]), vec![1.0, 1.0]),
             // Gates that f32 takes for 0 and for 1.

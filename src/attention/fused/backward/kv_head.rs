@@ -11,17 +11,17 @@ pub(super) struct KvHead {
     pub(super) shares: Shares,
     pub(super) width: usize,
     pub(super) tile_rows: usize,
-    /// `[rows of all tiles, width]`, scaled.
+    /// Queries tile by tile, each `[tile_rows, width]` in panels, scaled.
     pub(super) q: Buffer,
-    /// `[rows of all tiles, width]`.
+    /// The outputs' gradients, as the queries.
     pub(super) dout: Buffer,
     /// lse and D of every row, per branch.
     pub(super) stats: [Option<[Buffer; 2]>; 2],
-    /// `[whole keys, width]`.
+    /// Keys tile by tile, each `[TILE, width]` in panels.
     pub(super) k: Buffer,
-    /// Keys tile by tile, each `[width, TILE]`.
+    /// Keys tile by tile, each `[width, TILE]` in panels.
     pub(super) k_t: Buffer,
-    /// Values tile by tile, each `[width, TILE]`.
+    /// Values tile by tile, each `[width, TILE]` in panels.
     pub(super) v_t: Buffer,
 }
 

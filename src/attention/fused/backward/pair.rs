@@ -20,18 +20,18 @@ pub(super) struct Pair<'a> {
 
 impl Pair<'_> {
     /// The tile's part of something with `len` numbers a row.
-    fn rows(&self, len: usize) -> std::ops::Range<usize> {
+    fn rows(&self, len: usize) -> Range<usize> {
         let tile = self.head.tile_rows * len;
         self.tile * tile..(self.tile + 1) * tile
     }
 
-    fn keys(&self) -> std::ops::Range<usize> {
+    fn keys(&self) -> Range<usize> {
         let width = self.head.width;
         self.first_key * width..(self.first_key + TILE) * width
     }
 
     /// `Q K^T` and `dO V^T`, `[rows, TILE]`.
-    #[expect(clippy::inline_always, reason = "as above")]
+    #[expect(clippy::inline_always, reason = "the caller chooses instructions")]
     #[inline(always)]
     pub(super) fn multiply<S: Simd>(&self, simd: S, scores: &mut Buffer, products: &mut Buffer) {
         let head = self.head;

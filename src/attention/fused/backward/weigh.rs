@@ -91,7 +91,12 @@ fn weigh_row<S: Simd, const N: usize>(
             );
             let mut weight = simd.mul_f32s(weight, simd.splat_f32s(branch.share));
             if let (Some(keys), Some(seen)) = (keys, branch.seen) {
-                let bounds = seen.row(row).map(|bound| simd.splat_u32s(bound));
+                let [head, from, to] = seen.row(row);
+                let bounds = [
+                    simd.splat_u32s(head),
+                    simd.splat_u32s(from),
+                    simd.splat_u32s(to),
+                ];
                 weight = simd.select_f32s(visible(simd, keys[column], bounds), weight, zero);
             }
             let slope = simd.sub_f32s(*product, simd.splat_f32s(branch.d[row]));

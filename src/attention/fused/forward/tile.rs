@@ -13,11 +13,11 @@ use std::ops::Range;
 /// A tile's queries of one kv head, and its running softmax.
 pub(super) struct Tile {
     width: usize,
-    /// `[width, rows]`, scaled.
+    /// `[width, rows]` in panels, scaled.
     q_t: Buffer,
-    /// `[TILE, rows]`.
+    /// `[TILE, rows]` in panels.
     scores: Buffer,
-    /// `[width, rows]`.
+    /// `[width, rows]` in panels.
     out_t: Buffer,
     max: Buffer,
     sum: Buffer,
