@@ -96,11 +96,16 @@ impl FromStr for GeneratorSettings {
 
 /// `KEY=VALUE,...` as the inside of a TOML table.
 fn pairs_of(pairs: &str) -> Result<toml::Table, String> {
+    let refused = |why: &str| format!("`{pairs}` is no `KEY=VALUE,...` as in TOML: {why}");
+    // What ends the table would hide the rest of the text.
+    if let Some(end) = pairs.find(['}', '#', '\n']) {
+        return Err(refused(&format!("{:?} is not expected", &pairs[end..=end])));
+    }
     let line: Result<toml::Table, _> = toml::from_str(&format!("pairs = {{{pairs}}}"));
-    let table = line.ok().and_then(|mut line| line.remove("pairs"));
-    match table {
-        Some(toml::Value::Table(table)) => Ok(table),
-        _ => Err(format!("`{pairs}` is no `KEY=VALUE,...` as in TOML")),
+    match line.map(|mut line| line.remove("pairs")) {
+        Ok(Some(toml::Value::Table(table))) => Ok(table),
+        Ok(_) => Err(refused("nothing is set")),
+        Err(error) => Err(refused(error.message())),
     }
 }
 
@@ -133,6 +138,11 @@ mod tests {
                 "multiple-passkey:num_words",
                 "`num_words` is no `KEY=VALUE,...`",
             ),
+            (
+                "multiple-passkey:num_words=3} #,num_passkeys=4",
+                "not expected",
+            ),
+            ("multiple-passkey:num_words=3,num_words=4", "duplicate"),
             ("random-repeats:kind=3", "`kind` is what stands before"),
             (
                 "random-repeats:span_min=8,span_max=16,alphabet=[9,2]",
