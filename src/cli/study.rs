@@ -4,12 +4,13 @@ use crate::checkpoint::durable;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::output::{self, Output};
 use crate::cli::run_setup;
-use crate::cli::study_plan::{Done, Plan, Task, digest};
+use crate::cli::study_plan::{Plan, Task, digest};
 use crate::cli::study_report::{StudyReport, report};
 use crate::config::load::ConfigFile;
 use crate::config::study::{Arm, StudyFile};
 use crate::eval::results::shell_line;
 use crate::fault::{AnyFault, Coded, Kind};
+use crate::mask::export::SIDECAR_NAME;
 use crate::train::signal::Interrupt;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
@@ -142,6 +143,7 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     if arms.is_empty() {
         return Err(StudyError::Nothing { dir }.into());
     }
+    note_left_out(&study, &arms);
     let report = report(&plan, &arms)?;
     publish(&report, &dir.join(REPORT_NAME))?;
     if args.json {
@@ -199,28 +201,39 @@ fn left(tasks: Vec<Task>) -> Result<Vec<Task>, StudyError> {
 }
 
 fn is_done(task: &Task) -> Result<bool, StudyError> {
-    match &task.done {
-        Done::Creates(path) => Ok(path.exists()),
-        Done::Marker(path) => match std::fs::read_to_string(path) {
-            // Another command is another task: it runs, and refuses by itself what it must not change.
-            Ok(words) => Ok(words == marker(task)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(failed("read", path, source)),
-        },
+    let (true, Some(path)) = (task.makes.exists(), &task.marker) else {
+        return Ok(task.makes.exists());
+    };
+    match std::fs::read_to_string(path) {
+        // Another command is another task: it runs, and refuses by itself what it must not change.
+        Ok(words) => Ok(Some(words) == mark(task)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(failed("read", path, source)),
     }
 }
 
-/// A task as it was done: its words, and hashes of the files in them.
-fn marker(task: &Task) -> Result<String, StudyError> {
+/// A task as its marker has it: its words, those it builds on, and hashes of files; nothing if one of these is missing.
+fn mark(task: &Task) -> Result<Option<String>, StudyError> {
     let mut lines = task.words.clone();
+    lines.extend(task.from.iter().map(|word| format!("< {word}")));
     for path in &task.inputs {
-        lines.push(format!("# {} {}", digest(&bytes(path)?), path.display()));
+        match bytes(path) {
+            Ok(bytes) => lines.push(format!("# {} {}", digest(&bytes), path.display())),
+            Err(error) if error.kind() == Kind::Input => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(format!("{}\n", lines.join("\n")))
+    Ok(Some(format!("{}\n", lines.join("\n"))))
 }
 
+/// Of a file, or of the mask in a folder.
 fn bytes(path: &Path) -> Result<Vec<u8>, StudyError> {
-    std::fs::read(path).map_err(|source| failed("read", path, source))
+    let path = if path.is_dir() {
+        path.join(SIDECAR_NAME)
+    } else {
+        path.to_owned()
+    };
+    std::fs::read(&path).map_err(|source| failed("read", &path, source))
 }
 
 /// The arms of which everything is done.
@@ -232,6 +245,18 @@ fn complete<'a>(plan: &Plan<'a>) -> Result<Vec<&'a Arm>, StudyError> {
         }
     }
     Ok(arms)
+}
+
+/// Says which arms a report is not about.
+fn note_left_out(study: &StudyFile, complete: &[&Arm]) {
+    let is_out = |arm: &&Arm| !complete.iter().any(|known| known.name() == arm.name());
+    let names: Vec<&str> = study.arms.iter().filter(is_out).map(Arm::name).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        output::note(format!(
+            "not in the report, as they are not complete: {names}"
+        ));
+    }
 }
 
 fn show(tasks: &[Task]) -> Result<(), AnyFault> {
@@ -275,6 +300,8 @@ fn run_one(
     task: &Task,
     (dir, interrupt): (&Path, &Interrupt),
 ) -> Result<(), StudyError> {
+    // Before it runs: what is edited meanwhile is not what it was made of.
+    let mark = mark(task)?;
     let log = dir.join(LOG_NAME);
     let printed = append(&log).map_err(|source| failed("open", &log, source))?;
     let start = Command::new(program)
@@ -295,12 +322,12 @@ fn run_one(
             kind,
         });
     }
-    let Done::Marker(path) = &task.done else {
+    let (Some(path), Some(mark)) = (&task.marker, mark) else {
         return Ok(());
     };
     let folder = path.parent().unwrap_or(dir);
     std::fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))?;
-    durable::replace(path, marker(task)?.as_bytes()).map_err(|source| failed("write", path, source))
+    durable::replace(path, mark.as_bytes()).map_err(|source| failed("write", path, source))
 }
 
 /// Waits for the end of a command, and passes on a request to stop: whoever stops the study may know nothing of its commands.

@@ -10,6 +10,7 @@
 
 use crate::config::eval::MethodSettings;
 use crate::config::study::{Arm, Preparation, StudyFile};
+use crate::mask::export::SIDECAR_NAME;
 use std::path::{Path, PathBuf};
 
 /// One command of this program.
@@ -19,19 +20,14 @@ pub(super) struct Task {
     pub(super) title: String,
     /// The words after the program's name.
     pub(super) words: Vec<String>,
-    /// Files that the words name and a user edits: with other bytes it is another task.
+    /// Words of the commands whose results it reads: with others it is another task.
+    pub(super) from: Vec<String>,
+    /// Files that it depends on and a user may change, or folders of masks: with other bytes it is another task.
     pub(super) inputs: Vec<PathBuf>,
-    /// Where it says that it is done; nothing for what is seen by what it creates.
-    pub(super) done: Done,
-}
-
-/// How it is seen that a task is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Done {
-    /// By a file of its own with its words.
-    Marker(PathBuf),
-    /// By what it creates.
-    Creates(PathBuf),
+    /// What is there once it is done.
+    pub(super) makes: PathBuf,
+    /// The file that says of which task it was made; nothing for what need not be of this one.
+    pub(super) marker: Option<PathBuf>,
 }
 
 /// A study and its folder.
@@ -50,7 +46,7 @@ impl Plan<'_> {
         for made in self.study.prepare.iter().rev() {
             let path = text(&made.creates);
             let mut words = tasks.iter().flat_map(|task| &task.words);
-            if words.any(|word| word.contains(&path)) {
+            if words.any(|word| names(word, &path)) {
                 tasks.insert(0, self.preparation(made));
             }
         }
@@ -62,8 +58,10 @@ impl Plan<'_> {
         Task {
             title: format!("data {}", made.name),
             words: words.map(|word| self.filled(word)).collect(),
+            from: Vec::new(),
             inputs: Vec::new(),
-            done: Done::Creates(made.creates.clone()),
+            makes: made.creates.clone(),
+            marker: None,
         }
     }
 
@@ -77,28 +75,29 @@ impl Plan<'_> {
 
     /// Every command of an arm.
     pub(super) fn arm(&self, arm: &Arm) -> Vec<Task> {
-        let mut tasks = Vec::new();
-        if arm.has_seeds() {
-            for seed in &self.study.seeds {
-                tasks.push(self.source(arm, *seed));
-                for sparsity in &self.study.sparsities {
-                    tasks.push(self.cut(arm, *seed, *sparsity));
-                }
+        let (mut tasks, mut sources) = (Vec::new(), Vec::new());
+        for seed in self.study.seeds.iter().filter(|_| arm.has_seeds()) {
+            let source = self.source(arm, *seed);
+            tasks.push(source.clone());
+            for sparsity in &self.study.sparsities {
+                tasks.push(self.cut(arm, (*seed, &source), *sparsity));
             }
+            sources.push(source);
         }
-        tasks.push(self.evaluation(arm));
+        tasks.push(self.evaluation(arm, &sources));
         tasks
     }
 
     /// What gives the order of heads: a run or scores.
     fn source(&self, arm: &Arm, seed: u64) -> Task {
-        let mut inputs = Vec::new();
+        let (mut inputs, mut makes) = (Vec::new(), self.scores(arm.name(), seed));
         let words = match arm {
             Arm::Train {
                 config, data, set, ..
             } => {
                 inputs.push(config.clone());
-                self.training((config, data, set), &self.run(arm.name(), seed), seed)
+                makes = self.run(arm.name(), seed);
+                self.training((config, data, set), &makes, seed)
             }
             Arm::Scores {
                 by,
@@ -138,7 +137,7 @@ impl Plan<'_> {
         };
         Task {
             inputs,
-            ..self.task(arm, &format!("seed-{seed}"), words)
+            ..self.task(arm, &format!("seed-{seed}"), (words, makes))
         }
     }
 
@@ -162,23 +161,42 @@ impl Plan<'_> {
         words
     }
 
-    fn cut(&self, arm: &Arm, seed: u64, sparsity: f64) -> Task {
-        let source = match arm {
-            Arm::Train { .. } => self.run(arm.name(), seed),
-            _ => self.scores(arm.name(), seed).join("head_mask.safetensors"),
+    fn cut(&self, arm: &Arm, (seed, source): (u64, &Task), sparsity: f64) -> Task {
+        let order = match arm {
+            Arm::Train { .. } => source.makes.clone(),
+            _ => source.makes.join(SIDECAR_NAME),
         };
         let output = self.mask(arm.name(), seed, sparsity);
-        let mut all = words(["export-mask", &text(&source), "--sparsity"]);
+        let mut all = words(["export-mask", &text(&order), "--sparsity"]);
         all.extend([sparsity.to_string(), "-o".to_owned(), text(&output)]);
-        self.task(arm, &format!("seed-{seed}-{sparsity}"), all)
+        Task {
+            from: source.words.clone(),
+            inputs: source.inputs.clone(),
+            ..self.task(arm, &format!("seed-{seed}-{sparsity}"), (all, output))
+        }
     }
 
-    fn evaluation(&self, arm: &Arm) -> Task {
-        let mut words = self.question(arm);
-        words.extend(["--run-dir".to_owned(), text(&self.answers(arm))]);
+    fn evaluation(&self, arm: &Arm, sources: &[Task]) -> Task {
+        let (mut words, answers) = (self.question(arm), self.answers(arm));
+        words.extend(["--run-dir".to_owned(), text(&answers)]);
+        let mut inputs = vec![self.study.evaluation.clone()];
+        // Every seed's are the same.
+        inputs.extend(
+            sources
+                .first()
+                .into_iter()
+                .flat_map(|source| source.inputs.clone()),
+        );
+        if let Arm::Masks { masks, .. } = arm {
+            inputs.extend(masks.clone());
+        }
         Task {
-            inputs: vec![self.study.evaluation.clone()],
-            ..self.task(arm, "eval", words)
+            from: sources
+                .iter()
+                .flat_map(|source| source.words.clone())
+                .collect(),
+            inputs,
+            ..self.task(arm, "eval", (words, answers))
         }
     }
 
@@ -207,12 +225,14 @@ impl Plan<'_> {
         all
     }
 
-    fn task(&self, arm: &Arm, part: &str, words: Vec<String>) -> Task {
+    fn task(&self, arm: &Arm, part: &str, (words, makes): (Vec<String>, PathBuf)) -> Task {
         Task {
             title: format!("{} {part}", arm.name()),
             words,
+            from: Vec::new(),
             inputs: Vec::new(),
-            done: Done::Marker(self.dir.join(arm.name()).join("done").join(part)),
+            makes,
+            marker: Some(self.dir.join(arm.name()).join("done").join(part)),
         }
     }
 
@@ -254,6 +274,13 @@ impl Plan<'_> {
         let (hash, _) = hash.split_at(8);
         self.dir.join(arm.name()).join(format!("eval-{hash}"))
     }
+}
+
+/// Whether `path` stands in a word, and not only the beginning of another one.
+fn names(word: &str, path: &str) -> bool {
+    let goes_on = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let mut places = word.match_indices(path);
+    places.any(|(at, _)| !word[at + path.len()..].starts_with(goes_on))
 }
 
 /// blake3, hex.
@@ -306,7 +333,7 @@ set = ["run.threads=1"]
 prepare = [
     { name = "text", creates = "/rows", command = ["pack", "--tokenizer", "{model}", "-o", "{text}"] },
     { name = "slope", creates = "/slope", command = ["score-heads", "--data", "{text}/train", "-o", "{slope}"] },
-    { name = "unused", creates = "/unused", command = ["pack", "-o", "{unused}"] },
+    { name = "unused", creates = "/row", command = ["pack", "-o", "{unused}"] },
 ]
 
 [[arms]]
@@ -395,6 +422,24 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
     }
 
     #[test]
+    fn what_is_cut_and_asked_is_of_the_run_that_it_was_cut_from() {
+        let mut study = study();
+        let marks = |study: &StudyFile| -> Vec<(Vec<String>, Vec<PathBuf>)> {
+            let tasks = plan(study).arm(&study.arms[0]).into_iter();
+            tasks.map(|task| (task.from, task.inputs)).collect()
+        };
+        let before = marks(&study);
+        assert!(before[1].0.contains(&"optimizer.steps=3".to_owned()));
+        assert_eq!(before[1].1, [PathBuf::from("/run.toml")]);
+        let Arm::Train { set, .. } = &mut study.arms[0] else {
+            panic!("{study:?}")
+        };
+        set.push("optimizer.clip_norm=2.0".to_owned());
+        let after = marks(&study);
+        assert!((1..before.len()).all(|at| at == 3 || before[at] != after[at]));
+    }
+
+    #[test]
     fn another_question_has_its_answers_elsewhere_and_the_same_one_where_they_were() {
         let mut study = study();
         let answers = |study: &StudyFile, hash: &str| {
@@ -413,16 +458,22 @@ methods = [{ name = "snapkv", sparsity = [0.5, 1], options = ["window=8"] }]
 
     #[test]
     fn names_that_are_no_folders_and_names_used_twice_are_refused() {
-        for (from, to) in [
-            ("name = \"a\"", "name = \"a/b\""),
-            ("name = \"others\"", "name = \"a\""),
-            ("name = \"slope\"", "name = \"text\""),
-            ("name = \"slope\"", "name = \"model\""),
+        for (from, to, key) in [
+            ("name = \"a\"", "name = \"a/b\"", "`arms.0.name`"),
+            ("name = \"others\"", "name = \"a\"", "`arms.1`"),
+            ("name = \"slope\"", "name = \"text\"", "`prepare.1`"),
+            ("name = \"slope\"", "name = \"model\"", "`prepare.1.name`"),
+            ("\"{text}/train\"", "\"{txt}/train\"", "`prepare.1.command`"),
+            (
+                "\"-o\", \"{text}\"",
+                "\"-o\", \"{slope}\"",
+                "`prepare.0.command`",
+            ),
+            ("path=\"{slope}\"", "path=\"{slop}\"", "`arms.0.set`"),
         ] {
             let text = STUDY.replacen(from, to, 1);
             let error = load_text::<StudyFile>(Path::new("study.toml"), &text).unwrap_err();
-            let text = error.to_string();
-            assert!(text.contains("arms") || text.contains("prepare"), "{text}");
+            assert!(error.to_string().contains(key), "{key}: {error}");
         }
     }
 }

@@ -6,6 +6,9 @@ use crate::config::eval::MethodSettings;
 use crate::config::load::ConfigFile;
 use std::path::PathBuf;
 
+/// What `{model}` stands for is called so.
+const MODEL: &str = "model";
+
 /// A study as written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +27,7 @@ pub struct StudyFile {
     /// Changes to the file of every training run, as `--set` takes them; an arm's own come after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
-    /// Data that is made before the arms run, where it is not there.
+    /// Data that is made before the arms run, where it is not there and a path or a `{NAME}` of the arms says that they read it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<Preparation>,
     /// What is compared.
@@ -167,6 +170,23 @@ fn check_name(key: &str, name: &str) -> Result<(), Bad> {
     Ok(())
 }
 
+/// Refuses a `{NAME}` that stands for nothing yet; what is no name in braces, such as a TOML table, is left alone.
+fn check_placeholders(key: &str, words: &[String], known: &[&str]) -> Result<(), Bad> {
+    let inner = |word: &str| -> Vec<String> {
+        let parts = word.split('{').skip(1);
+        let names = parts.filter_map(|part| part.split_once('}'));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    for name in words.iter().flat_map(|word| inner(word)) {
+        let is_known = name == MODEL || known.contains(&name.as_str());
+        if check_name(key, &name).is_ok() && !is_known {
+            let reason = format!("has `{{{name}}}`, which nothing prepared before it is called");
+            return Err(check::conflict(key, &reason));
+        }
+    }
+    Ok(())
+}
+
 impl ConfigFile for StudyFile {
     type Checked = Self;
 
@@ -199,16 +219,25 @@ impl ConfigFile for StudyFile {
             check::share(&format!("sparsities.{at}"), *sparsity)?;
         }
         check::share("keep", self.keep)?;
-        for (at, made) in self.prepare.iter().enumerate() {
-            check_name(&format!("prepare.{at}.name"), &made.name)?;
+        let made: Vec<&str> = self.prepare.iter().map(|made| made.name.as_str()).collect();
+        for (at, preparation) in self.prepare.iter().enumerate() {
+            let key = format!("prepare.{at}.name");
+            check_name(&key, &preparation.name)?;
+            if preparation.name == MODEL {
+                return Err(check::conflict(&key, "is what the model is called"));
+            }
         }
-        let model = std::iter::once("model");
-        let made: Vec<&str> = model
-            .chain(self.prepare.iter().map(|made| made.name.as_str()))
-            .collect();
         check::distinct("prepare", &made)?;
+        for (at, preparation) in self.prepare.iter().enumerate() {
+            let key = format!("prepare.{at}.command");
+            check_placeholders(&key, &preparation.command, &made[..=at])?;
+        }
+        check_placeholders("set", &self.set, &made)?;
         for (at, arm) in self.arms.iter().enumerate() {
             arm.check(at)?;
+            if let Arm::Train { set, .. } = arm {
+                check_placeholders(&format!("arms.{at}.set"), set, &made)?;
+            }
         }
         let names: Vec<&str> = self.arms.iter().map(Arm::name).collect();
         check::distinct("arms", &names)?;

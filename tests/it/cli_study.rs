@@ -253,8 +253,19 @@ fn a_trained_arm_reports_its_course_and_a_finished_study_can_be_asked_more() {
     let (code, _, err) = place.study(&[]);
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("[1/2] prulong export-mask"), "{err}");
+    // Another recipe is another run, and so are its masks and answers; what is gone is made again.
+    let other = RUN.replace("gate_lr = 0.3", "gate_lr = 0.4");
+    std::fs::write(place.at("run.toml"), other.replace("MODEL", MODEL)).unwrap();
+    let (_, out, _) = place.study(&["--dry-run"]);
+    assert!(out.contains("# 4 commands are left"), "{out}");
+    let (code, _, err) = place.study(&["--report"]);
+    assert!(code == 2 && err.contains("study.nothing"), "{err}");
+    std::fs::write(place.at("run.toml"), RUN.replace("MODEL", MODEL)).unwrap();
+    std::fs::remove_dir_all(place.at("out/trained/seed-1/masks/0.75")).unwrap();
+    let (_, out, _) = place.study(&["--dry-run"]);
+    assert!(out.contains("# 1 commands are left"), "{out}");
     let longer = EVAL.replace("items_per_cell = 2", "items_per_cell = 3");
     std::fs::write(place.at("eval.toml"), longer.replace("MODEL", MODEL)).unwrap();
     let (code, out, _) = place.study(&["--dry-run"]);
-    assert!(code == 0 && out.contains("# 1 commands are left"), "{out}");
+    assert!(code == 0 && out.contains("# 2 commands are left"), "{out}");
 }
