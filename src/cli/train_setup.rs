@@ -80,6 +80,11 @@ pub(super) fn prepare(
         Some(settings) => Some(validation(settings, config, &model)?),
         None => None,
     };
+    if trains_on_held_out(config) {
+        summary.push_str(
+            "\nwarning: `validation.data` is trained on too: its loss is no held-out one",
+        );
+    }
     let trainer = trainer(config, model, choice.backend, (plan.rows_per_step, pass))?;
     Ok(Prepared {
         trainer,
@@ -148,6 +153,12 @@ fn open_data(config: &TrainConfig, vocab_size: usize) -> Result<(Loader, Plan, u
     Ok((loader, plan, row_len))
 }
 
+fn trains_on_held_out(config: &TrainConfig) -> bool {
+    let held_out = config.validation.as_ref().map(|rows| &rows.data);
+    let mut trained = config.data.train.iter().map(|stream| &stream.path);
+    held_out.is_some_and(|data| trained.any(|path| path == data))
+}
+
 /// The first rows of the held-out folder.
 fn validation(
     settings: &ValidationSettings,
@@ -175,6 +186,10 @@ fn validation(
         return Err(TrainError::HeldOut { path, rows, needed }.into());
     }
     let rows = gate_loop::read_rows(model, &mut loader, settings.num_rows)?;
+    if rows.iter().all(|row| row.targets.num_valid() == 0) {
+        let (path, num_rows) = (settings.data.clone(), settings.num_rows);
+        return Err(TrainError::NothingHeldOut { path, num_rows }.into());
+    }
     Ok(Validation::new(rows, settings.every))
 }
 

@@ -57,6 +57,14 @@ pub enum TrainError {
         /// Tokens of one row.
         row_len: u64,
     },
+    /// Held-out rows without a loss.
+    #[error("none of the first {num_rows} rows of `{path}` has a token to predict")]
+    NothingHeldOut {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Rows that were read.
+        num_rows: usize,
+    },
     /// A folder of held-out rows is shorter than the validation.
     #[error("`{path}` has {rows} rows, `validation.num_rows` is {needed}")]
     HeldOut {
@@ -104,7 +112,7 @@ impl Coded for TrainError {
             Self::Interrupted { .. } => "run.interrupted",
             Self::State { .. } => "ckpt.state",
             Self::Batch { .. } => "config.batch",
-            Self::HeldOut { .. } => "config.held_out",
+            Self::HeldOut { .. } | Self::NothingHeldOut { .. } => "config.held_out",
             Self::Open { .. } => "io.open",
             Self::Tokenizer { .. } => "tok.vocab",
             Self::Mismatch { .. } => "train.mismatch",
@@ -141,6 +149,12 @@ impl Coded for TrainError {
                     "pack the text again with `--tokenizer {}`",
                     tokenizer.display()
                 ))
+            }
+            Self::NothingHeldOut { .. } => {
+                Some("set `validation.instruct_mask = false`, or name rows with labels".to_owned())
+            }
+            Self::HeldOut { rows: 0, .. } => {
+                Some("hold out text with `prulong pack --held-out`".to_owned())
             }
             Self::HeldOut { rows, .. } => Some(format!(
                 "set it to {rows} or fewer, or hold out more text with `prulong pack --held-out`"

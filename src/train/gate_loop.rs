@@ -79,7 +79,11 @@ pub fn run(
         }
         let position = loader.position();
         let due = validation.as_deref_mut().filter(|held| held.is_due(step));
-        if !look(trainer, due, (step, Moment::Underway), (io, plan), observer)? {
+        let looked = Instant::now();
+        let is_done = look(trainer, due, (step, Moment::Underway), (io, plan), observer)?;
+        // What is no step is not in the steps' time.
+        interval.started += looked.elapsed();
+        if !is_done {
             io.save(step, &state(trainer, loader, position)?, observer)?;
             return Err(io.interrupted(step));
         }
@@ -134,10 +138,7 @@ fn look(
     };
     let mut record = Record::new(done);
     let stop = || io.interrupt.requested();
-    if validation
-        .observe(trainer, &mut record, moment, &stop)
-        .is_none()
-    {
+    if !validation.observe(trainer, &mut record, moment, &stop)? {
         return Ok(false);
     }
     io.record(&mut record)?;

@@ -32,6 +32,8 @@ const NEAR_BOUND: f64 = 0.95;
 const SIGN_CHANGES: usize = 2;
 /// Way of log_alpha, of the about six from open to closed, below which no gate has moved by the middle of the ramp.
 const STILL: f64 = 0.5;
+/// Fewest steps after which a gate should have moved: a short or absent ramp, and a learning rate that warms up, are given time.
+const STILL_STEPS: u64 = 20;
 /// Weight decay of the multipliers in the published method.
 const PUBLISHED_DECAY: f64 = 0.1;
 
@@ -179,7 +181,7 @@ impl RedFlags {
 
     fn still(&self, record: &Record, gates: &GateBank) -> Option<Flag> {
         let (now, target) = sparsity(record)?;
-        let is_late = record.step >= self.limits.ramp_steps.div_ceil(2);
+        let is_late = record.step >= self.limits.ramp_steps.div_ceil(2).max(STILL_STEPS);
         let ways = gates.log_alpha().iter().zip(&self.start);
         let furthest = ways
             .map(|(now, start)| (now - start).abs())
@@ -362,6 +364,18 @@ mod tests {
         let lines = [(49, 0.0, 0.5), (50, 0.0, 0.5), (60, 0.0, 0.5)];
         assert_eq!(codes(&raised(&lines, &asleep)), [(50, "gate.still")]);
         assert_eq!(raised(&[(50, 0.45, 0.5)], &asleep), [], "on its target");
+        // Without a ramp too it is not said at the first steps.
+        let limits = Limits {
+            ramp_steps: 0,
+            ..LIMITS
+        };
+        for (step, is_said) in [(1, false), (19, false), (20, true)] {
+            let mut record = record(step, 0.0, 0.5);
+            let mut flags = RedFlags::new(limits, START.to_vec(), &[]);
+            flags.observe(&mut record, &bank(&asleep), Moment::Underway);
+            let said = record.events.iter().any(|event| event.code == "gate.still");
+            assert_eq!(said, is_said, "{step}");
+        }
         let awake = [[4.2, 3.4]; 2];
         assert_eq!(raised(&[(50, 0.0, 0.5)], &awake), []);
     }

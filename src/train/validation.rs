@@ -2,6 +2,7 @@
 //!
 //! What an export cuts is the mask; the distance of the last two losses is what rounding costs.
 
+use super::error::TrainError;
 use super::gate_step::Trainer;
 use super::method::{Moment, StillGates};
 use crate::metrics::record::Record;
@@ -12,7 +13,7 @@ use crate::model::train_pass::Row;
 const ROUNDING_GAP: f64 = 0.05;
 
 /// What held-out rows said at one step, nats per token.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct HeldOutLoss {
     /// Steps done.
     pub step: u64,
@@ -25,6 +26,27 @@ pub struct HeldOutLoss {
 }
 
 impl HeldOutLoss {
+    fn write(&self, record: &mut Record, moment: Moment) {
+        let Self { full, gates, .. } = *self;
+        record
+            .scalar(tag::VAL_FULL, full)
+            .scalar(tag::VAL_GATES, gates);
+        let Some(mask) = self.mask else {
+            return;
+        };
+        let gap = mask - gates;
+        record
+            .scalar(tag::VAL_MASK, mask)
+            .scalar(tag::GAP_SOFT_HARD, gap);
+        if moment == Moment::Last && gap > ROUNDING_GAP {
+            let text = format!(
+                "rounding the gates to a mask adds {gap:.3} nats per token on held-out rows ({gates:.3} to {mask:.3}): gates are \
+                 still undecided; give the run more `optimizer.steps`"
+            );
+            record.event("gate.rounding_gap", text);
+        }
+    }
+
     /// Every look that `records` hold.
     pub fn all(records: &[Record]) -> Vec<Self> {
         let look = |record: &Record| {
@@ -77,16 +99,33 @@ impl Validation {
         self.seen == Some(done)
     }
 
-    /// Adds the losses to `record`; `None` once `stop` says so between two rows, with `record` as it was.
+    /// Adds the losses to `record`; false once `stop` says so between two rows, with `record` as it was.
     ///
     /// The loss of full attention is computed once, unless weights train.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`] for a loss that is no number: gates that no step has computed with yet.
     pub fn observe(
         &mut self,
         trainer: &Trainer,
         record: &mut Record,
         moment: Moment,
         stop: &dyn Fn() -> bool,
-    ) -> Option<()> {
+    ) -> Result<bool, TrainError> {
+        let Some(look) = self.look(trainer, record.step, stop) else {
+            return Ok(false);
+        };
+        let losses = [Some(look.full), Some(look.gates), look.mask];
+        if losses.iter().flatten().any(|loss| !loss.is_finite()) {
+            let (what, step) = ("a held-out loss", record.step);
+            return Err(TrainError::NotFinite { what, step });
+        }
+        (self.full, self.seen) = (Some(look.full), Some(look.step));
+        look.write(record, moment);
+        Ok(true)
+    }
+
+    fn look(&self, trainer: &Trainer, step: u64, stop: &dyn Fn() -> bool) -> Option<HeldOutLoss> {
         let loss = |z: &[Vec<f64>]| trainer.evaluate_unless(&self.rows, z, stop);
         let StillGates { soft, rounded } = trainer.method.still_gates();
         let known = self.full.filter(|_| trainer.weights.is_none());
@@ -94,31 +133,17 @@ impl Validation {
             Some(full) => full,
             None => loss(&open(&soft))?,
         };
-        let soft = loss(&soft)?;
-        let rounded = match rounded {
+        let gates = loss(&soft)?;
+        let mask = match rounded {
             Some(mask) => Some(loss(&mask)?),
             None => None,
         };
-        self.full = Some(full);
-        self.seen = Some(record.step);
-        record
-            .scalar(tag::VAL_FULL, full)
-            .scalar(tag::VAL_GATES, soft);
-        let Some(rounded) = rounded else {
-            return Some(());
-        };
-        let gap = rounded - soft;
-        record
-            .scalar(tag::VAL_MASK, rounded)
-            .scalar(tag::GAP_SOFT_HARD, gap);
-        if moment == Moment::Last && gap > ROUNDING_GAP {
-            let text = format!(
-                "rounding the gates to a mask adds {gap:.3} nats per token on held-out rows ({soft:.3} to {rounded:.3}): gates are \
-                 still undecided; give the run more `optimizer.steps`, or a shorter `sparsity.warmup_ratio`"
-            );
-            record.event("gate.rounding_gap", text);
-        }
-        Some(())
+        Some(HeldOutLoss {
+            step,
+            full,
+            gates,
+            mask,
+        })
     }
 }
 

@@ -16,9 +16,8 @@ fn held_out_rows_are_judged_by_full_attention_gates_and_mask_and_nothing_trains_
         let before = fingerprint(&trainer);
         for moment in [Moment::Underway, Moment::Last] {
             let mut record = Record::new(4);
-            validation
-                .observe(&trainer, &mut record, moment, &|| false)
-                .unwrap();
+            let looked = validation.observe(&trainer, &mut record, moment, &|| false);
+            assert!(looked.unwrap());
             let gates = trainer.method.still_gates();
             for (tag, z) in [
                 (tag::VAL_FULL, vec![vec![1.0; 2]; 2]),
@@ -42,6 +41,21 @@ fn held_out_rows_are_judged_by_full_attention_gates_and_mask_and_nothing_trains_
         };
         let mut record = Record::new(8);
         let looked = validation.observe(&trainer, &mut record, Moment::Last, &at_the_third_row);
-        assert!(looked.is_none() && record.scalars.is_empty() && !validation.has_seen(8));
+        assert!(!looked.unwrap() && record.scalars.is_empty() && !validation.has_seen(8));
     }
+}
+
+#[test]
+fn a_held_out_loss_that_is_no_number_ends_the_run() {
+    let trainer = trainer_of(Kind::Float, prulong(), false);
+    let mut validation = Validation::new(rows(&trainer.model, 9), 4);
+    {
+        let _guard = tch::no_grad_guard();
+        let mut row = trainer.model.head().get(3);
+        let _ = row.fill_(f64::NAN);
+    }
+    let mut record = Record::new(4);
+    let error = validation.observe(&trainer, &mut record, Moment::Last, &|| false);
+    assert_eq!(error.unwrap_err().code(), "num.not_finite");
+    assert!(record.scalars.is_empty() && !validation.has_seen(4));
 }
