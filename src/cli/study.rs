@@ -7,6 +7,7 @@ use crate::cli::run_setup;
 use crate::cli::study_plan::{Plan, Task, digest};
 use crate::cli::study_report::{StudyReport, report};
 use crate::config::load::ConfigFile;
+use crate::config::parse;
 use crate::config::study::{Arm, StudyFile};
 use crate::eval::results::shell_line;
 use crate::fault::{AnyFault, Coded, Kind};
@@ -226,14 +227,17 @@ fn mark(task: &Task) -> Result<Option<String>, StudyError> {
     Ok(Some(format!("{}\n", lines.join("\n"))))
 }
 
-/// Of a file, or of the mask in a folder.
+/// Of a file, or of the mask in a folder; of a configuration its values alone, so that another comment makes no other task.
 fn bytes(path: &Path) -> Result<Vec<u8>, StudyError> {
     let path = if path.is_dir() {
         path.join(SIDECAR_NAME)
     } else {
         path.to_owned()
     };
-    std::fs::read(&path).map_err(|source| failed("read", &path, source))
+    let bytes = std::fs::read(&path).map_err(|source| failed("read", &path, source))?;
+    // Whatever is no TOML stands for itself: the command that reads it says what is wrong with it.
+    let values = parse::values_alone(&bytes);
+    Ok(values.map_or(bytes, String::into_bytes))
 }
 
 /// The arms of which everything is done.

@@ -99,10 +99,15 @@ pub(super) fn unused<T>(key: &str, value: Option<&T>, when: &str) -> Result<(), 
 
 /// Refuses a list that is empty, or names a value twice.
 pub(super) fn distinct<T: Display>(key: &str, values: &[T]) -> Result<(), Bad> {
-    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     if values.is_empty() {
         return Err(conflict(key, "is empty"));
     }
+    each_once(key, values)
+}
+
+/// Refuses a list that names a value twice; it may be empty.
+pub(super) fn each_once<T: Display>(key: &str, values: &[T]) -> Result<(), Bad> {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     for (at, value) in values.iter().enumerate() {
         if values[..at].contains(value) {
             let reason = format!("names `{value}` a second time");

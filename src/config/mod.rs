@@ -40,6 +40,7 @@ pub mod instruct_mask;
 pub mod loss;
 pub mod model;
 pub mod optimizer;
+pub mod parse;
 pub mod run;
 pub mod sparsity;
 pub mod stage;
@@ -47,7 +48,6 @@ pub mod validation;
 
 mod check;
 mod de;
-mod parse;
 mod paths;
 mod set;
 mod tree;

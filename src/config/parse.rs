@@ -22,6 +22,13 @@ pub(super) fn parse(text: &str) -> Result<Node, Malformed> {
     Ok(Node { origin, value })
 }
 
+/// What a file's bytes say, if they are TOML: its values in an order of their own, so that neither comments, spaces nor the order
+/// of keys count.
+pub fn values_alone(bytes: &[u8]) -> Option<String> {
+    let table: toml::Table = toml::from_slice(bytes).ok()?;
+    Some(table.to_string())
+}
+
 /// Parses the right side of an override: TOML if it is any, else text.
 pub(super) fn parse_override(text: &str, index: usize) -> Node {
     let origin = Origin::Override(index);

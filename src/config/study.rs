@@ -187,6 +187,26 @@ fn check_placeholders(key: &str, words: &[String], known: &[&str]) -> Result<(),
     Ok(())
 }
 
+impl StudyFile {
+    /// The names of the preparations, which are the placeholders that stand for something. A study may have none.
+    fn check_preparations(&self) -> Result<Vec<&str>, Bad> {
+        let made: Vec<&str> = self.prepare.iter().map(|made| made.name.as_str()).collect();
+        for (at, name) in made.iter().enumerate() {
+            let key = format!("prepare.{at}.name");
+            check_name(&key, name)?;
+            if *name == MODEL {
+                return Err(check::conflict(&key, "is what the model is called"));
+            }
+        }
+        check::each_once("prepare", &made)?;
+        for (at, preparation) in self.prepare.iter().enumerate() {
+            let key = format!("prepare.{at}.command");
+            check_placeholders(&key, &preparation.command, &made[..=at])?;
+        }
+        Ok(made)
+    }
+}
+
 impl ConfigFile for StudyFile {
     type Checked = Self;
 
@@ -219,19 +239,7 @@ impl ConfigFile for StudyFile {
             check::share(&format!("sparsities.{at}"), *sparsity)?;
         }
         check::share("keep", self.keep)?;
-        let made: Vec<&str> = self.prepare.iter().map(|made| made.name.as_str()).collect();
-        for (at, preparation) in self.prepare.iter().enumerate() {
-            let key = format!("prepare.{at}.name");
-            check_name(&key, &preparation.name)?;
-            if preparation.name == MODEL {
-                return Err(check::conflict(&key, "is what the model is called"));
-            }
-        }
-        check::distinct("prepare", &made)?;
-        for (at, preparation) in self.prepare.iter().enumerate() {
-            let key = format!("prepare.{at}.command");
-            check_placeholders(&key, &preparation.command, &made[..=at])?;
-        }
+        let made = self.check_preparations()?;
         check_placeholders("set", &self.set, &made)?;
         for (at, arm) in self.arms.iter().enumerate() {
             arm.check(at)?;

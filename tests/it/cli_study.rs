@@ -118,8 +118,20 @@ fn a_study_shows_its_commands_runs_them_once_and_reports_what_it_found() {
     );
     assert_eq!(report["arms"][0]["agreement"][0]["num_pairs"], 1);
 
-    let (code, _, err) = place.study(&["--dry-run"]);
-    assert_eq!((code, err.as_str()), (0, ""));
+    let asked = std::fs::read_to_string(place.at("eval.toml")).unwrap();
+    for (text, left) in [
+        (asked.clone(), 0),
+        (format!("# another comment\n{asked}"), 0),
+        (asked.replace("num_depths = 1", "num_depths = 2"), 2),
+    ] {
+        std::fs::write(place.at("eval.toml"), text).unwrap();
+        let (code, out, err) = place.study(&["--dry-run"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(
+            out.contains(&format!("# {left} commands are left")),
+            "{out}"
+        );
+    }
 }
 
 #[test]
