@@ -12,6 +12,8 @@
 use crate::fault::{Coded, Kind};
 use crate::real::real;
 
+pub mod course;
+
 /// How the learning rate falls after its warm-up.
 #[derive(
     Debug,
@@ -101,6 +103,14 @@ pub enum ScheduleError {
     /// A run without steps.
     #[error("a schedule over 0 steps has no values")]
     NoSteps,
+    /// A target that is not above the one before it.
+    #[error("a target of {to} after {from} does not rise")]
+    Falling {
+        /// The target before.
+        from: f64,
+        /// The target that should be above it.
+        to: f64,
+    },
     /// Logarithmic steps never reach a density of 0.
     #[error("a logarithmic sparsity schedule cannot {verb} at 1, where no head is left")]
     LogarithmicOne {

@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 /// Turn a run's gates into head masks: sidecar, files that other engines read, and a card.
 ///
-/// Takes the newest good checkpoint and the run's final sparsity unless told otherwise; several targets give several masks. A
-/// sidecar is cut again along its stored order. Prints what to run in each engine that can use the mask, and what its streaming
-/// heads see there. The same input gives the same bytes, so repeating an export does nothing; other content is never
-/// overwritten without `--force`.
+/// Takes the newest good checkpoint and every target that the run was trained for unless told otherwise; several targets give
+/// several masks. A sidecar is cut again along its stored order. Prints what to run in each engine that can use the mask, and
+/// what its streaming heads see there. The same input gives the same bytes, so repeating an export does nothing; other content
+/// is never overwritten without `--force`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Run directory, or a `head_mask.safetensors` to cut again.

@@ -1,6 +1,6 @@
 //! What `prulong export-mask` cuts masks from: the gates of a run, or the stored order of a mask.
 
-use crate::checkpoint::state;
+use crate::checkpoint::state::{self, NamedTensor};
 use crate::checkpoint::store::{self, CheckpointStore, Loaded};
 use crate::cli::coded_text::CodedText;
 use crate::fault::{AnyFault, Coded, Kind};
@@ -8,9 +8,12 @@ use crate::mask::gate_method::GateMethod;
 use crate::mask::provenance::{Provenance, ProvenanceError};
 use crate::mask::rounding::Rounding;
 use crate::mask::sidecar::content::Sidecar;
-use crate::mask::sidecar::cut::{Target, TrainedGates, distilled, recut, trained};
+use crate::mask::sidecar::cut::{CutError, Target, TrainedGates, distilled, recut, trained};
 use crate::mask::sidecar::read;
+use crate::schedule::course::Plateau;
+use crate::train::plateaus::READABLE;
 use crate::train::run_dir::{EXPORT_NAME, MASKS_NAME};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,10 +39,18 @@ enum SourceKind {
     Run {
         dir: PathBuf,
         provenance: Box<Provenance>,
-        gates: Vec<f32>,
-        step: u64,
+        /// Those asked for, the default.
+        gates: Gates,
+        /// Those of targets that the run had left by then, unless a step was asked for.
+        plateaus: Vec<(f64, Gates)>,
     },
     Mask(Box<Sidecar>),
+}
+
+/// Parameters of the gates at a step.
+struct Gates {
+    values: Vec<f32>,
+    step: u64,
 }
 
 /// Why nothing was exported.
@@ -84,6 +95,16 @@ pub(super) enum ExportError {
         /// The tensor that should hold them.
         name: &'static str,
     },
+    /// A checkpoint whose gates of plateaus are not those of the run.
+    #[error(
+        "the checkpoint of step {step} holds no gates of {num_plateaus} earlier targets in its `{READABLE}`"
+    )]
+    Plateaus {
+        /// Step of the checkpoint.
+        step: u64,
+        /// Targets that the run had left.
+        num_plateaus: usize,
+    },
     /// A run without a sparsity of its own.
     #[error("a run of DuoAttention has no target: how many heads to keep is yours to say")]
     NoTarget,
@@ -113,7 +134,7 @@ impl Coded for ExportError {
             Self::NotARun { .. } => "run.foreign",
             Self::Provenance { source, .. } => source.code(),
             Self::NoCheckpoint { .. } => "run.no_checkpoint",
-            Self::NoGates { .. } => "run.no_gates",
+            Self::NoGates { .. } | Self::Plateaus { .. } => "run.no_gates",
             Self::OtherMask { .. } => "mask.other_order",
             Self::NoTarget => "mask.target",
             Self::NoOutput | Self::StepOfMask { .. } => "mask.usage",
@@ -134,6 +155,7 @@ impl Coded for ExportError {
             }
             Self::NoCheckpoint { .. } => "let it run until its first save".to_owned(),
             Self::NoGates { .. } => "train with the gates unfrozen".to_owned(),
+            Self::Plateaus { .. } => "name a checkpoint with `--step`".to_owned(),
             Self::OtherMask { .. } => {
                 "evaluate masks that were exported from this run or file".to_owned()
             }
@@ -168,17 +190,23 @@ impl Source {
         })
     }
 
-    fn of_run(run: &Path, step: Option<u64>) -> Result<Self, AnyFault> {
+    fn of_run(run: &Path, asked: Option<u64>) -> Result<Self, AnyFault> {
         let provenance = provenance(run)?;
-        let loaded = checkpoint(run, step)?;
+        let loaded = checkpoint(run, asked)?;
+        let step = loaded.step;
         let tensors = state::decode(loaded.file(STATE_NAME)?)?;
         let name = gates_name(provenance.method);
         let gates = tensors.get(name);
         let gates = gates.ok_or_else(|| ExportError::NoGates {
             path: run.to_owned(),
-            step: loaded.step,
+            step,
             name,
         })?;
+        let values = gates.to_f32()?;
+        let plateaus = match asked {
+            Some(_) => Vec::new(),
+            None => plateaus(&provenance, &tensors, (step, values.len()))?,
+        };
         let damaged = loaded.warnings.iter().map(|warning| CodedText {
             code: warning.code,
             text: warning.to_string(),
@@ -188,8 +216,8 @@ impl Source {
             kind: SourceKind::Run {
                 dir: run.to_owned(),
                 provenance: Box::new(provenance),
-                gates: gates.to_f32()?,
-                step: loaded.step,
+                gates: Gates { values, step },
+                plateaus,
             },
         })
     }
@@ -206,7 +234,7 @@ impl Source {
                 SourceKind::Run {
                     provenance,
                     gates,
-                    step,
+                    plateaus,
                     ..
                 },
                 target,
@@ -218,31 +246,29 @@ impl Source {
                         rounding: Rounding::default(),
                     },
                 };
-                match provenance.method {
-                    GateMethod::PruLong => {
-                        let (log_alpha, num_steps) = (gates.as_slice(), *step);
-                        let gates = TrainedGates {
-                            log_alpha,
-                            num_steps,
-                        };
-                        trained(gates, provenance, target)?
-                    }
-                    GateMethod::DuoAttention => distilled(gates, *step, provenance, target)?,
-                }
+                let trained_there = |(sparsity, _): &&(f64, Gates)| is_at(target, *sparsity);
+                let there = plateaus.iter().find(trained_there);
+                of_gates(there.map_or(gates, |(_, gates)| gates), provenance, target)?
             }
         })
     }
 
-    /// The sparsity of a mask made without a target.
+    /// The sparsities of masks made without a target: every one that a run was trained for.
     ///
     /// # Errors
     /// [`ExportError::NoTarget`] for a run that has none.
-    pub(super) fn sparsity(&self) -> Result<f64, ExportError> {
+    pub(super) fn sparsities(&self) -> Result<Vec<f64>, ExportError> {
         match &self.kind {
-            SourceKind::Run { provenance, .. } => {
-                provenance.target_sparsity.ok_or(ExportError::NoTarget)
+            SourceKind::Run {
+                provenance,
+                plateaus,
+                ..
+            } => {
+                let last = provenance.target_sparsity.ok_or(ExportError::NoTarget)?;
+                let passed = plateaus.iter().map(|(sparsity, _)| *sparsity);
+                Ok(passed.chain([last]).collect())
             }
-            SourceKind::Mask(sidecar) => Ok(sidecar.mask.sparsity()),
+            SourceKind::Mask(sidecar) => Ok(vec![sidecar.mask.sparsity()]),
         }
     }
 
@@ -261,6 +287,55 @@ impl Source {
             SourceKind::Mask(_) => Err(ExportError::NoOutput),
         }
     }
+}
+
+/// Whether a target is one of sparsity, and that one.
+fn is_at(target: Target, sparsity: f64) -> bool {
+    matches!(target, Target::Sparsity { sparsity: asked, .. } if asked.to_bits() == sparsity.to_bits())
+}
+
+fn of_gates(gates: &Gates, provenance: &Provenance, target: Target) -> Result<Sidecar, CutError> {
+    match provenance.method {
+        GateMethod::PruLong => {
+            let gates = TrainedGates {
+                log_alpha: &gates.values,
+                num_steps: gates.step,
+            };
+            trained(gates, provenance, target)
+        }
+        GateMethod::DuoAttention => distilled(&gates.values, gates.step, provenance, target),
+    }
+}
+
+/// The gates of every target that the run had left after `step` steps.
+fn plateaus(
+    provenance: &Provenance,
+    tensors: &BTreeMap<String, NamedTensor<'_>>,
+    (step, num_gates): (u64, usize),
+) -> Result<Vec<(f64, Gates)>, AnyFault> {
+    let left = provenance
+        .plateaus
+        .iter()
+        .filter(|plateau| plateau.step <= step);
+    let left: Vec<&Plateau> = left.collect();
+    if left.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = tensors
+        .get(READABLE)
+        .map(|tensor| tensor.to_f32())
+        .transpose()?;
+    let values = values.filter(|values| values.len() == left.len() * num_gates);
+    let values = values.ok_or(ExportError::Plateaus {
+        step,
+        num_plateaus: left.len(),
+    })?;
+    let gates = values.chunks(num_gates.max(1)).map(<[f32]>::to_vec);
+    let of_plateau = |(plateau, values): (&Plateau, Vec<f32>)| {
+        let step = plateau.step;
+        (plateau.sparsity, Gates { values, step })
+    };
+    Ok(left.into_iter().zip(gates).map(of_plateau).collect())
 }
 
 fn provenance(run: &Path) -> Result<Provenance, ExportError> {

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// What to keep.
 #[derive(clap::Args, Debug)]
 pub(super) struct TargetArgs {
-    /// Share of kv heads that stream, in [0, 1]; several give several masks, as do the next two.
+    /// Share of kv heads that stream, in [0, 1]; several give several masks, as do the next two. Of a run with
+    /// `sparsity.plateaus`, each of these is cut from the gates that were trained for it.
     #[arg(long, value_name = "SHARE")]
     sparsity: Vec<f64>,
 
@@ -51,7 +52,7 @@ pub(super) struct Cut {
 }
 
 impl TargetArgs {
-    /// One mask per target, in the order of the flags; one at the source's own sparsity where none is named.
+    /// One mask per target, in the order of the flags; one at each of the source's own where none is named.
     ///
     /// # Errors
     /// An impossible target, or an evaluation that names none.
@@ -68,13 +69,12 @@ impl TargetArgs {
         }
         if cuts.is_empty() {
             // A mask without a target stays the decision that it is, unless another rule is asked for.
-            let keeps_own = source.is_mask() && self.rule() == Rounding::default();
-            let target = if keeps_own {
-                None
-            } else {
-                Some(self.share(source.sparsity()?))
-            };
-            cuts.push(plain(source.cut(target)?));
+            if source.is_mask() && self.rule() == Rounding::default() {
+                return Ok(vec![plain(source.cut(None)?)]);
+            }
+            for sparsity in source.sparsities()? {
+                cuts.push(plain(source.cut(Some(self.share(sparsity)))?));
+            }
         }
         Ok(cuts)
     }

@@ -34,7 +34,7 @@ pub(super) fn method(
             sparsity,
         } => {
             let coupling = coupling(*noise, rows_per_step);
-            prulong(config, init, (*sparsity, coupling), shape)
+            prulong(config, init, (sparsity.as_ref(), coupling), shape)
         }
         MethodSettings::DuoAttention(settings) => Ok(duo_attention(config, settings, shape)),
     }
@@ -43,7 +43,7 @@ pub(super) fn method(
 fn prulong(
     config: &TrainConfig,
     init: &GateInit,
-    (sparsity, coupling): (Option<SparsitySettings>, Coupling),
+    (sparsity, coupling): (Option<&SparsitySettings>, Coupling),
     shape: AttentionShape,
 ) -> Result<Box<dyn Method>, AnyFault> {
     let bank = initial_gates(init, shape, config.seed)?;
@@ -72,12 +72,12 @@ fn prulong(
             ConfigConstraint::Expected => Constraint::Expected,
             ConfigConstraint::Sampled => Constraint::Sampled,
         },
-        target: sparsity.schedule,
+        target: sparsity.course.clone(),
         coupling,
         settled_after: sparsity.settled_steps.map(|num_steps| SettledAfter {
             num_steps,
-            ramp_end: sparsity.schedule.num_warmup_steps(),
-            sparsity: sparsity.schedule.end,
+            ramp_end: sparsity.course.ramp_end(),
+            sparsity: sparsity.course.end(),
         }),
     };
     let trainer = GateTrainer::new(bank, linear_term);

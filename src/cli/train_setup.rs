@@ -24,6 +24,7 @@ use crate::model::fingerprint::arch_facts;
 use crate::model::llama::Llama;
 use crate::model::train_pass::PassSettings;
 use crate::model::weights::Weights as WeightFiles;
+use crate::schedule::course::SparsityCourse;
 use crate::torch::dtype::DtypeChoice;
 use crate::train::error::TrainError;
 use crate::train::gate_loop::{self, Plan};
@@ -267,6 +268,10 @@ fn provenance(
     model_id: &str,
 ) -> Provenance {
     let config = &loaded.config;
+    let course = match &config.method {
+        MethodSettings::PruLong { sparsity, .. } => sparsity.as_ref().map(|target| &target.course),
+        MethodSettings::DuoAttention(_) => None,
+    };
     Provenance {
         arch: arch_facts(model.config()),
         base_model: folder_name(&config.model.path),
@@ -280,11 +285,10 @@ fn provenance(
         seed: config.seed,
         method: config.method.method(),
         target_sparsity: match &config.method {
-            MethodSettings::PruLong { sparsity, .. } => {
-                Some(sparsity.map_or(0.0, |sparsity| sparsity.schedule.end))
-            }
+            MethodSettings::PruLong { .. } => Some(course.map_or(0.0, SparsityCourse::end)),
             MethodSettings::DuoAttention(_) => None,
         },
+        plateaus: course.map_or_else(Vec::new, |course| course.plateaus().collect()),
         data_id: loader.fingerprint(),
         config_sha256: super::run_setup::config_sha256(&loaded.resolved),
     }

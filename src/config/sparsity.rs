@@ -2,6 +2,7 @@
 
 use crate::config::check;
 use crate::config::error::{Bad, Problem};
+use crate::schedule::course::SparsityCourse;
 use crate::schedule::{SparsitySchedule, SparsityShape};
 
 /// Which sparsity the constraint compares with its target.
@@ -24,7 +25,11 @@ pub struct SparsityFile {
     pub start: f64,
     /// Target from the end of the ramp on, in [0, 1].
     pub end: f64,
-    /// Share of the run over which the target ramps, in [0, 1].
+    /// Targets on the way, rising, between `start` and `end`: the run rests at each, and keeps its gates of then, so that it gives
+    /// a mask for every target. Each has an equal part of the steps. None: one run for one target, as published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plateaus: Vec<f64>,
+    /// Share of the run, or of each target's part of it, over which the target ramps, in [0, 1].
     pub warmup_ratio: f64,
     /// The way up. Linear: the reference's value.
     #[serde(default)]
@@ -42,10 +47,10 @@ pub struct SparsityFile {
 }
 
 /// `[sparsity]`, checked.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SparsitySettings {
     /// Target of every step.
-    pub schedule: SparsitySchedule,
+    pub course: SparsityCourse,
     /// Which sparsity is compared with it.
     pub constraint: Constraint,
     /// Whether lambda_1 takes part.
@@ -72,6 +77,7 @@ impl SparsityFile {
             constraint,
             linear_term,
             settled_steps,
+            ref plateaus,
         } = *self;
         check::share("sparsity.start", start)?;
         check::share("sparsity.end", end)?;
@@ -81,30 +87,52 @@ impl SparsityFile {
             let value = end.to_string();
             return Err(Bad::new("sparsity.end", Problem::Range { value, expected }));
         }
-        let schedule = SparsitySchedule {
+        self.check_plateaus(num_steps)?;
+        let whole = SparsitySchedule {
             num_steps,
             start,
             end,
             warmup_ratio,
             shape,
-        }
-        .checked()
-        .map_err(|why| Bad::new("sparsity.shape", Problem::Schedule { why }))?;
+        };
+        let course = SparsityCourse::new(whole, plateaus)
+            .map_err(|why| Bad::new("sparsity.shape", Problem::Schedule { why }))?;
         if let Some(steps) = settled_steps {
-            let left = num_steps - schedule.num_warmup_steps().min(num_steps);
+            let left = num_steps - course.ramp_end().min(num_steps);
             check::count("sparsity.settled_steps", steps)?;
             check::at_most(
                 "sparsity.settled_steps",
                 steps,
                 left,
-                "the steps after the ramp",
+                "the steps after the last ramp",
             )?;
         }
         Ok(SparsitySettings {
-            schedule,
+            course,
             constraint,
             linear_term,
             settled_steps,
         })
+    }
+
+    fn check_plateaus(&self, num_steps: u64) -> Result<(), Bad> {
+        let mut before = self.start;
+        for (at, plateau) in self.plateaus.iter().enumerate() {
+            let key = format!("sparsity.plateaus.{at}");
+            check::share(&key, *plateau)?;
+            if *plateau <= before || *plateau >= self.end {
+                let expected = format!("above {before} and below {}, the last target", self.end);
+                let value = plateau.to_string();
+                return Err(Bad::new(&key, Problem::Range { value, expected }));
+            }
+            before = *plateau;
+        }
+        let num_targets = self.plateaus.len() as u64 + 1;
+        check::at_most(
+            "sparsity.plateaus",
+            num_targets,
+            num_steps,
+            "as every target, the last one too, needs a step",
+        )
     }
 }

@@ -91,7 +91,7 @@ fn a_published_run_loads_with_its_defaults() {
     let [first, second] = config.optimizer.betas;
     assert_eq!((first, second), (0.9, 0.95));
     assert_eq!(config.optimizer.clip_norm, Some(1.0));
-    assert!((sparsity.unwrap().schedule.target(400) - 0.35).abs() < 1e-12);
+    assert!((sparsity.clone().unwrap().course.target(400) - 0.35).abs() < 1e-12);
     assert_eq!(config.deployment.span.block_len(), 1);
     assert_eq!(config.checkpoint.keep_last, 3);
 }
@@ -326,6 +326,11 @@ fn numbers_outside_their_range_are_refused() {
         ("optimizer.betas=[0.9, 1.0]", "config.range"),
         ("sparsity.end=-0.1", "config.range"),
         ("sparsity.start=-0.1", "config.range"),
+        ("sparsity.plateaus=[0.35, 1.5]", "config.range"),
+        ("sparsity.plateaus=[0.35, 0.35]", "config.range"),
+        ("sparsity.plateaus=[0.0]", "config.range"),
+        ("sparsity.plateaus=[0.7]", "config.range"),
+        ("sparsity.plateaus=\"0.35\"", "config.type"),
         ("gates.init.std=-1", "config.missing_key"),
         ("gates.init={kind=\"reset\", std=-1.0}", "config.range"),
         (

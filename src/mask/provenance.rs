@@ -5,6 +5,7 @@
 use crate::fault::{Coded, Kind};
 use crate::mask::arch::ArchFacts;
 use crate::mask::gate_method::GateMethod;
+use crate::schedule::course::Plateau;
 use crate::span::Span;
 use serde::{Deserialize, Deserializer};
 use std::path::Path;
@@ -46,6 +47,9 @@ pub struct Provenance {
     /// Sparsity the run ends at, the default target of an export; absent if its method has no target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_sparsity: Option<f64>,
+    /// Targets before that, with the step that ends each; the run's checkpoints keep the gates of those they have passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plateaus: Vec<Plateau>,
     /// Fingerprint of the packed data.
     pub data_id: String,
     /// SHA-256 of the resolved configuration, paths left out.
@@ -75,7 +79,7 @@ pub enum ProvenanceError {
         source: crate::shape::ShapeError,
     },
     /// A target that is no share.
-    #[error("target_sparsity = {value} is not between 0 and 1")]
+    #[error("a target sparsity of {value} is not between 0 and 1")]
     Target {
         /// The value found.
         value: f64,
@@ -109,9 +113,11 @@ impl Provenance {
             serde_json::from_slice(bytes).map_err(|source| ProvenanceError::Json { source })?;
         let shape = provenance.arch.shape().checked();
         shape.map_err(|source| ProvenanceError::Shape { source })?;
-        match provenance.target_sparsity {
-            Some(value) if !(0.0..=1.0).contains(&value) => Err(ProvenanceError::Target { value }),
-            _ => Ok(provenance),
+        let passed = provenance.plateaus.iter().map(|plateau| plateau.sparsity);
+        let mut targets = passed.chain(provenance.target_sparsity);
+        match targets.find(|value| !(0.0..=1.0).contains(value)) {
+            Some(value) => Err(ProvenanceError::Target { value }),
+            None => Ok(provenance),
         }
     }
 
@@ -165,6 +171,7 @@ pub(crate) mod tests {
             seed: 42,
             method: GateMethod::PruLong,
             target_sparsity: Some(0.7),
+            plateaus: Vec::new(),
             data_id: "9f2c".to_owned(),
             config_sha256: "51ab".to_owned(),
         }
@@ -172,8 +179,21 @@ pub(crate) mod tests {
 
     #[test]
     fn export_json_reads_back_equal() {
-        let text = published().to_json();
-        assert_eq!(Provenance::parse(text.as_bytes()).unwrap(), published());
+        let plateaus = vec![Plateau {
+            sparsity: 0.35,
+            step: 500,
+        }];
+        for provenance in [
+            published(),
+            Provenance {
+                plateaus,
+                ..published()
+            },
+        ] {
+            let text = provenance.to_json();
+            assert_eq!(Provenance::parse(text.as_bytes()).unwrap(), provenance);
+        }
+        assert!(!published().to_json().contains("plateaus"));
     }
 
     #[test]
@@ -186,6 +206,14 @@ pub(crate) mod tests {
             ("\"num_key_value_heads\": 8", "\"num_key_value_heads\": 7"),
             ("\"target_sparsity\": 0.7", "\"target_sparsity\": 1.7"),
             ("\"seed\": 42", "\"seed\": \"42\""),
+            (
+                "\"seed\": 42",
+                "\"seed\": 42, \"plateaus\": [{\"sparsity\": 1.5, \"step\": 5}]",
+            ),
+            (
+                "\"seed\": 42",
+                "\"seed\": 42, \"plateaus\": [{\"sparsity\": 0.5}]",
+            ),
         ] {
             assert!(good.contains(from), "{from} in {good}");
             let bad = good.replace(from, to);

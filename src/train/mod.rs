@@ -11,6 +11,7 @@ pub mod gate_trainer;
 pub mod head_scores;
 pub mod method;
 pub mod optimizer;
+pub mod plateaus;
 pub mod pretrain_loop;
 pub mod pretrain_step;
 pub mod profile;

@@ -8,12 +8,13 @@
 
 use super::gate_trainer::GateRates;
 use super::method::Moment;
+use super::plateaus::PlateauGates;
 use crate::gate::bank::GateBank;
 use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
 use crate::gate::lagrangian::expected_sparsity;
 use crate::metrics::record::Record;
 use crate::metrics::tag;
-use crate::schedule::SparsitySchedule;
+use crate::schedule::course::SparsityCourse;
 use std::collections::BTreeSet;
 
 /// Distance from the target that is too far on the way.
@@ -57,6 +58,8 @@ pub struct RedFlags {
     off_since: Option<u64>,
     lambda_1: f64,
     num_sign_changes: usize,
+    /// Step of the last record.
+    seen: u64,
     raised: BTreeSet<String>,
 }
 
@@ -65,12 +68,12 @@ type Flag = (&'static str, String);
 
 impl Limits {
     /// Of a run's settings.
-    pub fn of(rates: &GateRates, target: &SparsitySchedule) -> Self {
+    pub fn of(rates: &GateRates, target: &SparsityCourse) -> Self {
         let decay = rates.lambdas.weight_decay;
         let decay = if decay > 0.0 { decay } else { PUBLISHED_DECAY };
         Self {
-            ramp_steps: target.num_warmup_steps(),
-            final_target: target.end,
+            ramp_steps: target.ramp_end(),
+            final_target: target.end(),
             lambda_bound: 1.0 / decay,
         }
     }
@@ -85,6 +88,7 @@ impl RedFlags {
             off_since: None,
             lambda_1: 0.0,
             num_sign_changes: 0,
+            seen: 0,
             raised: BTreeSet::new(),
         };
         for record in done {
@@ -93,8 +97,17 @@ impl RedFlags {
         flags
     }
 
-    /// Adds an event to `record` for every flag that is raised by it for the first time; `gates` are those after the step.
-    pub fn observe(&mut self, record: &mut Record, gates: &GateBank, moment: Moment) {
+    /// Adds an event to `record` for every flag that is raised by it for the first time, and for every plateau left since the last
+    /// one; `gates` are those after the step.
+    pub fn observe(
+        &mut self,
+        record: &mut Record,
+        (gates, plateaus): (&GateBank, &PlateauGates),
+        moment: Moment,
+    ) {
+        for (code, text) in self.missed_plateaus(record.step, gates, plateaus) {
+            record.event(code, text);
+        }
         self.track(record);
         let mut flags: Vec<Flag> = Vec::new();
         flags.extend(self.off_target(record));
@@ -126,6 +139,10 @@ impl RedFlags {
         }
         let codes = record.events.iter().map(|event| event.code.clone());
         self.raised.extend(codes);
+        // Records of held-out rows are not part of what is observed.
+        if gap(record).is_some() {
+            self.seen = record.step;
+        }
     }
 
     fn off_target(&self, record: &Record) -> Option<Flag> {
@@ -206,6 +223,26 @@ impl RedFlags {
             ("gate.missed_target", text)
         })
     }
+
+    /// Plateaus that the run left after the last record without having reached them.
+    fn missed_plateaus(&self, now: u64, gates: &GateBank, plateaus: &PlateauGates) -> Vec<Flag> {
+        let new = plateaus
+            .left()
+            .filter(|(plateau, _)| (self.seen + 1..=now).contains(&plateau.step));
+        let flags = new.filter_map(|(plateau, log_alpha)| {
+            let then = GateBank::new(gates.num_kv_heads(), log_alpha.to_vec());
+            let (found, target) = (expected_sparsity(&then).0, plateau.sparsity);
+            ((found - target).abs() > MISSED).then(|| {
+                let text = format!(
+                    "the target of {target} was left at step {} with a sparsity of {found:.3}: its mask is cut from gates that \
+                     were not trained there; give the run more `optimizer.steps`",
+                    plateau.step
+                );
+                ("gate.missed_plateau", text)
+            })
+        });
+        flags.collect()
+    }
 }
 
 fn sparsity(record: &Record) -> Option<(f64, f64)> {
@@ -246,6 +283,7 @@ fn streaming_layers(gates: &GateBank) -> Option<Flag> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::{SparsitySchedule, SparsityShape};
 
     const LIMITS: Limits = Limits {
         ramp_steps: 100,
@@ -291,10 +329,64 @@ mod tests {
         let mut found = Vec::new();
         for (step, sparsity, lambda_1) in lines {
             let mut record = record(*step, *sparsity, *lambda_1);
-            flags.observe(&mut record, &bank(layers), moment(*step));
+            flags.observe(&mut record, (&bank(layers), &single()), moment(*step));
             found.extend(record.events.into_iter().map(|event| (*step, event.code)));
         }
         found
+    }
+
+    fn plateaus(targets: &[f64]) -> PlateauGates {
+        let whole = SparsitySchedule {
+            num_steps: 200,
+            start: 0.0,
+            end: 0.9,
+            warmup_ratio: 0.5,
+            shape: SparsityShape::Linear,
+        };
+        PlateauGates::new(&SparsityCourse::new(whole, targets).unwrap(), 4)
+    }
+
+    fn single() -> PlateauGates {
+        plateaus(&[])
+    }
+
+    /// Events of a run that logs every 30 steps, interrupted after the record of step `stop`; its gates are always the calm ones.
+    fn missed(stop: u64) -> Vec<(u64, String)> {
+        let mut gates = plateaus(&[0.2, 0.45, 0.7]);
+        let mut flags = RedFlags::new(LIMITS, START.to_vec(), &[]);
+        let (mut records, mut found) = (Vec::new(), Vec::new());
+        for step in 1..=200 {
+            gates.observe(step, &bank(&CALM));
+            if step % 30 == 0 {
+                let mut record = record(step, 0.46, 0.5);
+                flags.observe(&mut record, (&bank(&CALM), &gates), Moment::Underway);
+                found.extend(record.events.iter().map(|event| (step, event.text.clone())));
+                records.push(record);
+            }
+            if step == stop {
+                let mut held_out = Record::new(step);
+                held_out.scalar(tag::LOSS_LM, 1.0);
+                records.push(held_out);
+                flags = RedFlags::new(LIMITS, START.to_vec(), &records);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn plateaus_that_were_not_reached_are_flagged_once_each_whether_or_not_the_run_was_interrupted()
+    {
+        // The calm gates have a sparsity of 0.460.
+        let found = missed(0);
+        let steps: Vec<u64> = found.iter().map(|(step, _)| *step).collect();
+        assert_eq!(steps, [60, 150], "the one between was reached: {found:?}");
+        assert!(
+            found[0].1.contains("0.2") && found[1].1.contains("0.7"),
+            "{found:?}"
+        );
+        for stop in [30, 50, 55, 60, 90, 149, 150, 151] {
+            assert_eq!(missed(stop), found, "{stop}");
+        }
     }
 
     fn codes(found: &[(u64, String)]) -> Vec<(u64, &str)> {
@@ -372,7 +464,7 @@ mod tests {
         for (step, is_said) in [(1, false), (19, false), (20, true)] {
             let mut record = record(step, 0.0, 0.5);
             let mut flags = RedFlags::new(limits, START.to_vec(), &[]);
-            flags.observe(&mut record, &bank(&asleep), Moment::Underway);
+            flags.observe(&mut record, (&bank(&asleep), &single()), Moment::Underway);
             let said = record.events.iter().any(|event| event.code == "gate.still");
             assert_eq!(said, is_said, "{step}");
         }
@@ -394,7 +486,11 @@ mod tests {
             .scalars
             .retain(|(name, _)| name != tag::HEADS_UNDECIDED);
         record.scalar(tag::HEADS_UNDECIDED, 3.0);
-        RedFlags::new(LIMITS, START.to_vec(), &[]).observe(&mut record, &bank(&CALM), Moment::Last);
+        RedFlags::new(LIMITS, START.to_vec(), &[]).observe(
+            &mut record,
+            (&bank(&CALM), &single()),
+            Moment::Last,
+        );
         let said = record
             .events
             .iter()
@@ -414,7 +510,7 @@ mod tests {
                 let mut flags = RedFlags::new(LIMITS, START.to_vec(), &done);
                 for (step, sparsity, lambda_1) in part {
                     let mut record = record(*step, *sparsity, *lambda_1);
-                    flags.observe(&mut record, &bank(&CALM), moment(*step));
+                    flags.observe(&mut record, (&bank(&CALM), &single()), moment(*step));
                     done.push(record);
                 }
             }

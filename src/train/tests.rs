@@ -24,6 +24,7 @@ use crate::model::config::ModelConfig;
 use crate::model::init::{Init, Outputs, fresh_tensors};
 use crate::model::llama::Llama;
 use crate::model::train_pass::{PassSettings, Row};
+use crate::schedule::course::SparsityCourse;
 use crate::schedule::{LrSchedule, LrShape, SparsitySchedule, SparsityShape};
 use crate::span::Span;
 use crate::torch::offload::Offload;
@@ -77,13 +78,17 @@ fn prulong() -> Box<dyn Method> {
             lambdas: rate,
         },
         constraint: Constraint::Expected,
-        target: SparsitySchedule {
-            num_steps: 20,
-            start: 0.0,
-            end: 0.5,
-            warmup_ratio: 0.5,
-            shape: SparsityShape::Linear,
-        },
+        target: SparsityCourse::new(
+            SparsitySchedule {
+                num_steps: 20,
+                start: 0.0,
+                end: 0.5,
+                warmup_ratio: 0.5,
+                shape: SparsityShape::Linear,
+            },
+            &[],
+        )
+        .unwrap(),
         coupling: Coupling::Independent,
         settled_after: None,
     };

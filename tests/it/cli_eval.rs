@@ -126,6 +126,7 @@ impl Desk {
             seed: 1,
             method: GateMethod::PruLong,
             target_sparsity: Some(0.5),
+            plateaus: Vec::new(),
             data_id: "none".to_owned(),
             config_sha256: "none".to_owned(),
         };

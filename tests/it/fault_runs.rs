@@ -84,6 +84,7 @@ train = true
 [sparsity]
 start = 0.0
 end = 0.5
+plateaus = [0.25]
 warmup_ratio = 0.5
 
 [optimizer]
@@ -176,7 +177,8 @@ impl Place {
     /// The baseline's gates on the same model and rows.
     pub(crate) fn duo_attention() -> Self {
         let place = Self::train(&[]);
-        let target = "[sparsity]\nstart = 0.0\nend = 0.5\nwarmup_ratio = 0.5\n";
+        let target = "[sparsity]\nstart = 0.0\nend = 0.5\nplateaus = [0.25]\nwarmup_ratio = 0.5\n";
+        assert!(TRAIN.contains(target));
         let text = TRAIN
             .replace(target, "")
             .replace("gate_lr = 0.3\nlambda_lr = 0.3", "gate_lr = 0.2");
@@ -519,8 +521,8 @@ fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
     let place = Place::train(&["sparsity.settled_steps=1"]);
     assert_finished(&place.finish("settled"));
     let end = place.newest_step("settled");
-    // The ramp takes six steps of twelve.
-    assert!((7..NUM_STEPS).contains(&end), "{end}");
+    // The second of two ramps ends with nine steps of twelve.
+    assert!((10..NUM_STEPS).contains(&end), "{end}");
     let events = |metrics: &[(u64, Vec<(String, u64)>)]| {
         // The last step's record, and after it the one of the held-out rows.
         let [.., (step, last), (looked, _)] = metrics else {
@@ -537,4 +539,27 @@ fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
     assert_finished(&place.finish("settled"));
     assert_eq!(place.newest_step("settled"), end);
     assert_eq!(events(&place.metrics("settled")), before);
+}
+
+#[test]
+fn a_run_through_two_targets_gives_a_mask_of_each() {
+    let place = Place::train(&[]);
+    assert_finished(&place.finish("run"));
+    let output = Command::new(env!("CARGO_BIN_EXE_prulong"))
+        .current_dir(place.dir.path())
+        .args(["export-mask", "run", "--json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let masks = report["masks"].as_array().unwrap().iter();
+    let masks: Vec<(u64, f64)> = masks
+        .map(|mask| {
+            (
+                mask["step"].as_u64().unwrap(),
+                mask["target_sparsity"].as_f64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(masks, [(6, 0.25), (12, 0.5)]);
 }

@@ -9,6 +9,8 @@ use crate::fault::Kind;
 use crate::mask::arch::ArchFacts;
 use crate::mask::export::SIDECAR_NAME;
 use crate::mask::provenance::Provenance;
+use crate::schedule::course::Plateau;
+use crate::train::plateaus::READABLE;
 use crate::train::run_dir::EXPORT_NAME;
 use clap::Parser;
 use std::path::Path;
@@ -59,7 +61,15 @@ fn run_dir() -> tempfile::TempDir {
 }
 
 fn save(run: &Path, step: u64, name: &str, values: &[f32]) {
-    let state = encode(&[NamedTensor::f32(name, &[values.len()], values)]).unwrap();
+    save_all(
+        run,
+        step,
+        &[NamedTensor::f32(name, &[values.len()], values)],
+    );
+}
+
+fn save_all(run: &Path, step: u64, tensors: &[NamedTensor<'_>]) {
+    let state = encode(tensors).unwrap();
     let identity = Identity::new(&serde_json::json!({}), "model", "data");
     let store = CheckpointStore::open(run.join(store::DIR_NAME)).unwrap();
     store
@@ -259,4 +269,63 @@ fn an_export_has_every_file_of_its_table() {
     assert_eq!(report.files, expected);
     let engines: Vec<&str> = report.engines.iter().map(|advice| advice.engine).collect();
     assert_eq!(engines.len(), 8, "{engines:?}");
+}
+
+/// A run that left its target of 0.5 at step 4, and had a target of 0.7 at its end; the gates of then are in the other order.
+fn run_through_two_targets(plateaus: &[f32]) -> tempfile::TempDir {
+    let run = run_dir();
+    let provenance = std::fs::read(run.path().join(EXPORT_NAME)).unwrap();
+    let provenance = Provenance {
+        plateaus: vec![Plateau {
+            sparsity: 0.5,
+            step: 4,
+        }],
+        ..Provenance::parse(&provenance).unwrap()
+    };
+    std::fs::write(run.path().join(EXPORT_NAME), provenance.to_json()).unwrap();
+    let gates: Vec<f32> = (0..32_u8).map(|i| -f32::from(i)).collect();
+    let tensors = [
+        NamedTensor::f32("log_alpha", &[4, 8], &gates),
+        NamedTensor::f32(READABLE, &[plateaus.len() / 32, 4, 8], plateaus),
+    ];
+    save_all(run.path(), 12, &tensors);
+    run
+}
+
+#[test]
+fn every_target_of_a_run_has_a_mask_of_the_gates_that_were_trained_for_it() {
+    let rising: Vec<f32> = (0..32_u8).map(f32::from).collect();
+    let run = run_through_two_targets(&rising);
+    let masks = export(&args(&[text(run.path())])).unwrap().masks;
+    let found: Vec<_> = masks
+        .iter()
+        .map(|mask| (mask.step, mask.num_retrieval, mask.target_sparsity))
+        .collect();
+    assert_eq!(found, [(Some(4), 16, Some(0.5)), (Some(12), 9, Some(0.7))]);
+    let table = |mask: &Exported| {
+        std::fs::read_to_string(mask.folder.join("duo/full_attention_heads.tsv")).unwrap()
+    };
+    assert!(table(&masks[0]).starts_with('0') && table(&masks[1]).starts_with('1'));
+    // Another size is cut from the last gates, and so is every size of a step that was asked for.
+    for (words, step) in [
+        (&["--sparsity", "0.5"][..], 4),
+        (&["--sparsity", "0.6"], 12),
+        (&["--num-retrieval", "16"], 12),
+        (&["--sparsity", "0.5", "--step", "12"], 12),
+        (&["--step", "12"], 12),
+    ] {
+        let fresh = run.path().join("fresh");
+        let words = [&[text(run.path()), "--dry-run", "-o", text(&fresh)], words].concat();
+        assert_eq!(exported(&words).unwrap().step, Some(step), "{words:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_without_the_gates_of_a_target_that_was_left_is_refused() {
+    for num_plateaus in [0, 2] {
+        let run = run_through_two_targets(&vec![0.0; num_plateaus * 32]);
+        let fault = refused(&[text(run.path())]);
+        assert_eq!((fault.code(), fault.kind()), ("run.no_gates", Kind::Input));
+        assert!(fault.hint().unwrap().contains("--step"));
+    }
 }

@@ -15,9 +15,10 @@ use crate::metrics::record::Record;
 use crate::metrics::tag;
 use crate::model::train_pass::{ModelGrads, TrainPass};
 use crate::real::real;
-use crate::schedule::SparsitySchedule;
+use crate::schedule::course::SparsityCourse;
 use crate::train::gate_trainer::{GateGrads, GateRates, GateTrainer};
 use crate::train::optimizer::host_adamw::AdamSettings;
+use crate::train::plateaus::PlateauGates;
 use crate::train::red_flags::{Limits, RedFlags};
 use crate::train::settled::{Settled, SettledAfter, rounded};
 
@@ -36,17 +37,18 @@ pub struct PruLong {
     constraint: ConstraintReport,
     flags: Option<RedFlags>,
     settled: Option<Settled>,
+    plateaus: PlateauGates,
 }
 
 /// Constants of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PruLongSettings {
     /// Rates before the schedule.
     pub rates: GateRates,
     /// What counts as sparsity.
     pub constraint: Constraint,
     /// Target over time.
-    pub target: SparsitySchedule,
+    pub target: SparsityCourse,
     /// How the noise of neighbouring micro-batches hangs together.
     pub coupling: Coupling,
     /// When the run may end before its last step; absent = never.
@@ -78,8 +80,9 @@ impl PruLong {
         Self {
             grads: GateGrads::zeros(trainer.bank.log_alpha().len()),
             start: trainer.bank.log_alpha().to_vec(),
-            trainer,
             settled: settings.settled_after.map(Settled::new),
+            plateaus: PlateauGates::new(&settings.target, trainer.bank.log_alpha().len()),
+            trainer,
             settings,
             constraint: ConstraintReport::default(),
             flags: None,
@@ -154,6 +157,7 @@ impl Method for PruLong {
         if let Some(settled) = &mut self.settled {
             settled.observe(step, &self.trainer.bank);
         }
+        self.plateaus.observe(step, &self.trainer.bank);
     }
 
     fn is_settled(&self) -> bool {
@@ -164,7 +168,7 @@ impl Method for PruLong {
         let bank = &self.trainer.bank;
         let num_kv_heads = bank.num_kv_heads();
         let layers = bank.log_alpha().chunks(num_kv_heads);
-        let mask = rounded(bank, self.settings.target.end).into_iter();
+        let mask = rounded(bank, self.settings.target.end()).into_iter();
         let mask: Vec<f64> = mask.map(|keeps| f64::from(u8::from(keeps))).collect();
         StillGates {
             soft: layers.map(soft_gate::deterministic).collect(),
@@ -181,13 +185,16 @@ impl Method for PruLong {
             .settled
             .as_ref()
             .map(|settled| (SETTLED, settled.state()));
+        let mut readable = vec![
+            ("log_alpha", shape, bank.log_alpha().to_vec()),
+            ("lambda_1", vec![1], vec![multipliers.lambda_1]),
+            ("lambda_2", vec![1], vec![multipliers.lambda_2]),
+        ];
+        readable.extend(self.plateaus.readable(bank.num_kv_heads()));
+        let exact = self.trainer.state().into_iter().chain(settled);
         MethodState {
-            readable: vec![
-                ("log_alpha", shape, bank.log_alpha().to_vec()),
-                ("lambda_1", vec![1], vec![multipliers.lambda_1]),
-                ("lambda_2", vec![1], vec![multipliers.lambda_2]),
-            ],
-            exact: self.trainer.state().into_iter().chain(settled).collect(),
+            readable,
+            exact: exact.chain(self.plateaus.state()).collect(),
         }
     }
 
@@ -197,6 +204,7 @@ impl Method for PruLong {
             let state = get(SETTLED).ok_or(SETTLED)?;
             *settled = settled.restored(&state).ok_or(SETTLED)?;
         }
+        self.plateaus.restore(get)?;
         Ok(())
     }
 
@@ -231,7 +239,7 @@ impl Method for PruLong {
 
     fn observe(&mut self, record: &mut Record, moment: Moment) {
         if let Some(flags) = &mut self.flags {
-            flags.observe(record, &self.trainer.bank, moment);
+            flags.observe(record, (&self.trainer.bank, &self.plateaus), moment);
         }
     }
 
