@@ -99,14 +99,26 @@ impl Args {
         };
         let mut plans: Vec<Planned> = Vec::new();
         for cut in cuts {
-            let folder = match &self.output {
-                Some(folder) if is_only => folder.clone(),
-                _ => parent.join(folder_name(&cut.sidecar)),
-            };
-            if let Some(twin) = plans.iter_mut().find(|plan| plan.folder == folder) {
+            if let Some(twin) = plans
+                .iter_mut()
+                .find(|plan| plan.cut.sidecar.mask == cut.sidecar.mask)
+            {
                 twin.cut.warnings.push(same_twice(&twin.cut, &cut));
                 continue;
             }
+            let name = folder_name(&cut.sidecar);
+            let folder = match &self.output {
+                Some(folder) if is_only => folder.clone(),
+                _ => parent.join(&name),
+            };
+            // As many heads, but others: gates of several targets have several orders.
+            let is_taken = plans.iter().any(|plan| plan.folder == folder);
+            let folder = match &cut.sidecar.training {
+                Some(training) if is_taken => {
+                    parent.join(format!("{name}-step-{}", training.num_steps))
+                }
+                _ => folder,
+            };
             let files = files(&cut.sidecar);
             plans.push(Planned { cut, folder, files });
         }

@@ -6,7 +6,6 @@ use crate::cli::coded_text::CodedText;
 use crate::fault::{AnyFault, Coded, Kind};
 use crate::mask::gate_method::GateMethod;
 use crate::mask::provenance::{Provenance, ProvenanceError};
-use crate::mask::rounding::Rounding;
 use crate::mask::sidecar::content::Sidecar;
 use crate::mask::sidecar::cut::{CutError, Target, TrainedGates, distilled, recut, trained};
 use crate::mask::sidecar::read;
@@ -39,18 +38,17 @@ enum SourceKind {
     Run {
         dir: PathBuf,
         provenance: Box<Provenance>,
-        /// Those asked for, the default.
-        gates: Gates,
-        /// Those of targets that the run had left by then, unless a step was asked for.
-        plateaus: Vec<(f64, Gates)>,
+        /// Those of targets that the run had left, unless a step was asked for, and at last those of the checkpoint.
+        gates: Vec<Gates>,
     },
     Mask(Box<Sidecar>),
 }
 
-/// Parameters of the gates at a step.
+/// Parameters of the gates at a step, and what they were being trained for; nothing if their method has no target.
 struct Gates {
     values: Vec<f32>,
     step: u64,
+    target: Option<f64>,
 }
 
 /// Why nothing was exported.
@@ -203,10 +201,16 @@ impl Source {
             name,
         })?;
         let values = gates.to_f32()?;
-        let plateaus = match asked {
+        let mut gates = match asked {
             Some(_) => Vec::new(),
             None => plateaus(&provenance, &tensors, (step, values.len()))?,
         };
+        let target = under_way(&provenance, step);
+        gates.push(Gates {
+            values,
+            step,
+            target,
+        });
         let damaged = loaded.warnings.iter().map(|warning| CodedText {
             code: warning.code,
             text: warning.to_string(),
@@ -216,57 +220,68 @@ impl Source {
             kind: SourceKind::Run {
                 dir: run.to_owned(),
                 provenance: Box::new(provenance),
-                gates: Gates { values, step },
-                plateaus,
+                gates,
             },
         })
     }
 
-    /// The mask of `target`; of a mask file without one, that mask itself.
+    /// The mask of `target`, from the gates that were trained for it where there are such, else the last ones; of a mask file
+    /// without a target, that mask itself.
     ///
     /// # Errors
     /// An impossible target, or gates that cannot be ordered.
     pub(super) fn cut(&self, target: Option<Target>) -> Result<Sidecar, AnyFault> {
-        Ok(match (&self.kind, target) {
-            (SourceKind::Mask(sidecar), None) => (**sidecar).clone(),
-            (SourceKind::Mask(sidecar), Some(target)) => recut(sidecar, target)?,
+        match (&self.kind, target) {
+            (SourceKind::Mask(sidecar), None) => Ok((**sidecar).clone()),
+            (SourceKind::Mask(sidecar), Some(target)) => Ok(recut(sidecar, target)?),
+            (SourceKind::Run { .. }, None) => Err(ExportError::NoTarget.into()),
             (
                 SourceKind::Run {
-                    provenance,
-                    gates,
-                    plateaus,
-                    ..
+                    provenance, gates, ..
                 },
-                target,
+                Some(target),
             ) => {
-                let target = match target {
-                    Some(target) => target,
-                    None => Target::Sparsity {
-                        sparsity: provenance.target_sparsity.ok_or(ExportError::NoTarget)?,
-                        rounding: Rounding::default(),
-                    },
+                let there = gates.iter().find(|gates| is_for(gates, target));
+                let Some(gates) = there.or(gates.last()) else {
+                    unreachable!("a checkpoint without gates is refused")
                 };
-                let trained_there = |(sparsity, _): &&(f64, Gates)| is_at(target, *sparsity);
-                let there = plateaus.iter().find(trained_there);
-                of_gates(there.map_or(gates, |(_, gates)| gates), provenance, target)?
+                Ok(of_gates(gates, provenance, target)?)
             }
-        })
+        }
     }
 
-    /// The sparsities of masks made without a target: every one that a run was trained for.
+    /// The masks of so many heads, one of each order that there is, the last gates' first.
+    ///
+    /// # Errors
+    /// As [`Source::cut`].
+    pub(super) fn cut_each(&self, num_retrieval: usize) -> Result<Vec<Sidecar>, AnyFault> {
+        let target = Target::NumRetrieval(num_retrieval);
+        match &self.kind {
+            SourceKind::Mask(sidecar) => Ok(vec![recut(sidecar, target)?]),
+            SourceKind::Run {
+                provenance, gates, ..
+            } => {
+                let cut = |gates| of_gates(gates, provenance, target);
+                let all: Result<_, CutError> = gates.iter().rev().map(cut).collect();
+                Ok(all?)
+            }
+        }
+    }
+
+    /// The sparsities of masks made without a target: every one that a run's gates were trained for.
     ///
     /// # Errors
     /// [`ExportError::NoTarget`] for a run that has none.
     pub(super) fn sparsities(&self) -> Result<Vec<f64>, ExportError> {
         match &self.kind {
-            SourceKind::Run {
-                provenance,
-                plateaus,
-                ..
-            } => {
-                let last = provenance.target_sparsity.ok_or(ExportError::NoTarget)?;
-                let passed = plateaus.iter().map(|(sparsity, _)| *sparsity);
-                Ok(passed.chain([last]).collect())
+            SourceKind::Run { gates, .. } => {
+                let targets = gates
+                    .iter()
+                    .map(|gates| gates.target.ok_or(ExportError::NoTarget));
+                let mut targets = targets.collect::<Result<Vec<f64>, _>>()?;
+                // At the very end of a plateau the checkpoint's gates are the plateau's.
+                targets.dedup_by_key(|target| target.to_bits());
+                Ok(targets)
             }
             SourceKind::Mask(sidecar) => Ok(vec![sidecar.mask.sparsity()]),
         }
@@ -289,12 +304,25 @@ impl Source {
     }
 }
 
-/// Whether a target is one of sparsity, and that one.
-fn is_at(target: Target, sparsity: f64) -> bool {
-    matches!(target, Target::Sparsity { sparsity: asked, .. } if asked.to_bits() == sparsity.to_bits())
+/// Whether gates were trained for a target.
+fn is_for(gates: &Gates, target: Target) -> bool {
+    let own = gates.target.map(f64::to_bits);
+    matches!(target, Target::Sparsity { sparsity, .. } if own == Some(sparsity.to_bits()))
 }
 
-fn of_gates(gates: &Gates, provenance: &Provenance, target: Target) -> Result<Sidecar, CutError> {
+/// What gates are trained for at a step: the target that the run has not left before it.
+fn under_way(provenance: &Provenance, step: u64) -> Option<f64> {
+    let mut plateaus = provenance.plateaus.iter();
+    let next = plateaus.find(|plateau| plateau.step >= step);
+    next.map(|plateau| plateau.sparsity)
+        .or(provenance.target_sparsity)
+}
+
+fn of_gates(gates: &Gates, run: &Provenance, target: Target) -> Result<Sidecar, CutError> {
+    let provenance = &Provenance {
+        target_sparsity: gates.target,
+        ..run.clone()
+    };
     match provenance.method {
         GateMethod::PruLong => {
             let gates = TrainedGates {
@@ -312,7 +340,7 @@ fn plateaus(
     provenance: &Provenance,
     tensors: &BTreeMap<String, NamedTensor<'_>>,
     (step, num_gates): (u64, usize),
-) -> Result<Vec<(f64, Gates)>, AnyFault> {
+) -> Result<Vec<Gates>, AnyFault> {
     let left = provenance
         .plateaus
         .iter()
@@ -331,14 +359,16 @@ fn plateaus(
         num_plateaus: left.len(),
     })?;
     let gates = values.chunks(num_gates.max(1)).map(<[f32]>::to_vec);
-    let of_plateau = |(plateau, values): (&Plateau, Vec<f32>)| {
-        let step = plateau.step;
-        (plateau.sparsity, Gates { values, step })
+    let of_plateau = |(plateau, values): (&Plateau, Vec<f32>)| Gates {
+        values,
+        step: plateau.step,
+        target: Some(plateau.sparsity),
     };
     Ok(left.into_iter().zip(gates).map(of_plateau).collect())
 }
 
-fn provenance(run: &Path) -> Result<Provenance, ExportError> {
+/// What a run says of itself.
+pub(super) fn provenance(run: &Path) -> Result<Provenance, ExportError> {
     let path = run.join(EXPORT_NAME);
     match std::fs::read(&path) {
         Ok(bytes) => {

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 /// What to keep.
 #[derive(clap::Args, Debug)]
 pub(super) struct TargetArgs {
-    /// Share of kv heads that stream, in [0, 1]; several give several masks, as do the next two. Of a run with
-    /// `sparsity.plateaus`, each of these is cut from the gates that were trained for it.
+    /// Share of kv heads that stream, in [0, 1]; several give several masks, as do the next two. A target that a run rested at
+    /// (`sparsity.plateaus`) is cut from its gates of then, unless a step is named; every other size from the last ones.
     #[arg(long, value_name = "SHARE")]
     sparsity: Vec<f64>,
 
@@ -96,15 +96,13 @@ impl TargetArgs {
     /// The mask that the evaluation in `run` found enough, with the rule and chunk it was evaluated with.
     fn critical(&self, source: &Source, run: &Path) -> Result<Cut, AnyFault> {
         let found = Smallest::of(&saved_run::read(run)?, self.keep)?;
-        let target = Target::NumRetrieval(found.num_retrieval);
-        let mut sidecar = source.cut(Some(target))?;
-        if !found.masks.contains(&rows(&sidecar.mask)) {
-            return Err(ExportError::OtherMask {
-                run: run.to_owned(),
-                num_retrieval: found.num_retrieval,
-            }
-            .into());
-        }
+        // Of a run through several targets, each has an order of its own.
+        let cuts = source.cut_each(found.num_retrieval)?.into_iter();
+        let mut known = cuts.filter(|sidecar| found.masks.contains(&rows(&sidecar.mask)));
+        let mut sidecar = known.next().ok_or_else(|| ExportError::OtherMask {
+            run: run.to_owned(),
+            num_retrieval: found.num_retrieval,
+        })?;
         let mut warnings = Vec::new();
         if let Some(streaming) = found.streaming {
             let used = Span::new(streaming.sink_len, streaming.window_len, 1)?;

@@ -22,7 +22,7 @@ pub(super) struct Task {
     pub(super) words: Vec<String>,
     /// Words of the commands whose results it reads: with others it is another task.
     pub(super) from: Vec<String>,
-    /// Files that it depends on and a user may change, or folders of masks: with other bytes it is another task.
+    /// Files that it depends on and a user may change, or folders of masks: with other values or bytes it is another task.
     pub(super) inputs: Vec<PathBuf>,
     /// What is there once it is done.
     pub(super) makes: PathBuf,
@@ -34,7 +34,7 @@ pub(super) struct Task {
 pub(super) struct Plan<'a> {
     pub(super) study: &'a StudyFile,
     pub(super) dir: &'a Path,
-    /// Hash of the evaluation's file.
+    /// Hash of what the evaluation's file says, its comments left out.
     pub(super) evaluation: String,
 }
 

@@ -1,6 +1,7 @@
 //! What a study found: critical footprints, scores with the spread of seeds, agreement of masks, settling of runs.
 
 use crate::checkpoint::store::{self, CheckpointStore};
+use crate::cli::export_source::provenance;
 use crate::cli::study_plan::Plan;
 use crate::config::study::Arm;
 use crate::eval::critical::join::{self, join};
@@ -201,10 +202,15 @@ fn settling(plan: &Plan<'_>, arm: &Arm) -> Result<Vec<SeedSettling>, AnyFault> {
         return Ok(all);
     }
     for seed in &plan.study.seeds {
-        let folder = plan.run(arm.name(), *seed).join(store::DIR_NAME);
-        let checkpoints = CheckpointStore::read_only(folder);
+        let run = plan.run(arm.name(), *seed);
+        let plateaus = provenance(&run)?.plateaus;
+        let checkpoints = CheckpointStore::read_only(run.join(store::DIR_NAME));
         for sparsity in &plan.study.sparsities {
-            let found = Settling::read(&checkpoints, *sparsity)?;
+            // A mask of a target that the run left is of the gates of then.
+            let mut left = plateaus.iter();
+            let left = left.find(|plateau| plateau.sparsity.to_bits() == sparsity.to_bits());
+            let until = left.map(|plateau| plateau.step);
+            let found = Settling::read(&checkpoints, *sparsity, until)?;
             all.extend(found.map(|settling| SeedSettling {
                 seed: *seed,
                 sparsity: *sparsity,

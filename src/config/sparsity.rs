@@ -23,10 +23,11 @@ pub enum Constraint {
 pub struct SparsityFile {
     /// Target at the first step, in [0, 1].
     pub start: f64,
-    /// Target from the end of the ramp on, in [0, 1].
+    /// Target from the end of the last ramp on, in [0, 1].
     pub end: f64,
     /// Targets on the way, rising, between `start` and `end`: the run rests at each, and keeps its gates of then, so that it gives
-    /// a mask for every target. Each has an equal part of the steps. None: one run for one target, as published.
+    /// a mask for every target. Each has an equal part of the steps; the learning rate falls over the whole run, so later targets
+    /// want an `optimizer.lr_shape` of "constant". None: one run for one target, as published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plateaus: Vec<f64>,
     /// Share of the run, or of each target's part of it, over which the target ramps, in [0, 1].
@@ -40,7 +41,7 @@ pub struct SparsityFile {
     /// Whether the constraint has its linear term lambda_1 (s - t). True: the method.
     #[serde(default = "yes")]
     pub linear_term: bool,
-    /// End the run once the mask, rounded at `end`, has stayed the same for this many steps after the ramp. Absent = run all
+    /// End the run once the mask, rounded at `end`, has stayed the same for this many steps after the last ramp. Absent = run all
     /// steps, as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_steps: Option<u64>,
@@ -127,12 +128,12 @@ impl SparsityFile {
             }
             before = *plateau;
         }
-        let num_targets = self.plateaus.len() as u64 + 1;
-        check::at_most(
-            "sparsity.plateaus",
-            num_targets,
-            num_steps,
-            "as every target, the last one too, needs a step",
-        )
+        if self.plateaus.len() as u64 >= num_steps {
+            let reason = format!(
+                "is of as many targets as there are steps, {num_steps}, or more: `sparsity.end` needs steps too"
+            );
+            return Err(check::conflict("sparsity.plateaus", &reason));
+        }
+        Ok(())
     }
 }

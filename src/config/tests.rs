@@ -330,6 +330,7 @@ fn numbers_outside_their_range_are_refused() {
         ("sparsity.plateaus=[0.35, 0.35]", "config.range"),
         ("sparsity.plateaus=[0.0]", "config.range"),
         ("sparsity.plateaus=[0.7]", "config.range"),
+        ("sparsity.plateaus=[nan]", "config.not_finite"),
         ("sparsity.plateaus=\"0.35\"", "config.type"),
         ("gates.init.std=-1", "config.missing_key"),
         ("gates.init={kind=\"reset\", std=-1.0}", "config.range"),
@@ -371,6 +372,16 @@ fn settings_that_exclude_each_other_are_refused() {
     };
     refused_with(&frozen, "needs a source of gates");
     refused_with(&["optimizer.train_weights=true"], "is needed while");
+    let plateau = "sparsity.plateaus=[0.35]";
+    refused_with(
+        &[
+            "optimizer.train_weights=true",
+            "optimizer.weight_lr=1e-5",
+            plateau,
+        ],
+        "the weights of then",
+    );
+    refused_with(&["optimizer.steps=1", plateau], "as many targets");
     refused_with(&["optimizer.weight_lr=1e-5"], "has no effect");
     refused_with(&["data.train=[\"a@0.5\", \"b\"]"], "all of them");
     refused_with(

@@ -229,6 +229,10 @@ impl TrainFile {
         }
         let when = "while `gates.train` is true";
         let sparsity = check::needed("sparsity", self.sparsity.as_ref(), when)?;
+        if self.optimizer.train_weights && !sparsity.plateaus.is_empty() {
+            let reason = "does not go with `optimizer.train_weights`: the weights of then are gone at the end, and a mask is of its weights";
+            return Err(check::conflict("sparsity.plateaus", reason));
+        }
         sparsity.check(self.optimizer.steps).map(Some)
     }
 

@@ -44,7 +44,7 @@ pub struct Provenance {
     /// How the gates were trained; runs that do not say so are PruLong's.
     #[serde(default)]
     pub method: GateMethod,
-    /// Sparsity the run ends at, the default target of an export; absent if its method has no target.
+    /// Sparsity the run ends at; absent if its method has no target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_sparsity: Option<f64>,
     /// Targets before that, with the step that ends each; the run's checkpoints keep the gates of those they have passed.
@@ -78,6 +78,11 @@ pub enum ProvenanceError {
         /// Which counts.
         source: crate::shape::ShapeError,
     },
+    /// Targets one after the other that no run has.
+    #[error(
+        "the targets in `plateaus`, with `target_sparsity` after them, do not rise from step to step"
+    )]
+    Plateaus,
     /// A target that is no share.
     #[error("a target sparsity of {value} is not between 0 and 1")]
     Target {
@@ -115,10 +120,29 @@ impl Provenance {
         shape.map_err(|source| ProvenanceError::Shape { source })?;
         let passed = provenance.plateaus.iter().map(|plateau| plateau.sparsity);
         let mut targets = passed.chain(provenance.target_sparsity);
-        match targets.find(|value| !(0.0..=1.0).contains(value)) {
-            Some(value) => Err(ProvenanceError::Target { value }),
-            None => Ok(provenance),
+        if let Some(value) = targets.find(|value| !(0.0..=1.0).contains(value)) {
+            return Err(ProvenanceError::Target { value });
         }
+        provenance.check_plateaus()?;
+        Ok(provenance)
+    }
+
+    /// Targets and steps must rise, and the run's own target stand above them.
+    fn check_plateaus(&self) -> Result<(), ProvenanceError> {
+        let all = self
+            .plateaus
+            .iter()
+            .map(|plateau| (plateau.sparsity, plateau.step));
+        let end = self
+            .target_sparsity
+            .map(|sparsity| (sparsity, self.num_steps));
+        let all: Vec<(f64, u64)> = all.chain(end).collect();
+        let has_end = self.plateaus.is_empty() || end.is_some();
+        let rises = |pair: &[(f64, u64)]| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1;
+        if has_end && all.windows(2).all(rises) {
+            return Ok(());
+        }
+        Err(ProvenanceError::Plateaus)
     }
 
     /// Indented JSON with a final line feed.
@@ -213,6 +237,14 @@ pub(crate) mod tests {
             (
                 "\"seed\": 42",
                 "\"seed\": 42, \"plateaus\": [{\"sparsity\": 0.5}]",
+            ),
+            (
+                "\"seed\": 42",
+                "\"seed\": 42, \"plateaus\": [{\"sparsity\": 0.8, \"step\": 5}]",
+            ),
+            (
+                "\"seed\": 42",
+                "\"seed\": 42, \"plateaus\": [{\"sparsity\": 0.5, \"step\": 1000}]",
             ),
         ] {
             assert!(good.contains(from), "{from} in {good}");

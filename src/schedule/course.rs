@@ -41,7 +41,9 @@ impl SparsityCourse {
         let ends: Vec<f64> = plateaus.iter().copied().chain([whole.end]).collect();
         let starts = std::iter::once(whole.start).chain(plateaus.iter().copied());
         let num_legs = ends.len() as u64;
-        let boundary = |leg: u64| leg * whole.num_steps / num_legs;
+        // As leg * steps / legs, which could be too large in between.
+        let (part, rest) = (whole.num_steps / num_legs, whole.num_steps % num_legs);
+        let boundary = |leg: u64| leg * part + leg * rest / num_legs;
         let mut legs = Vec::new();
         for ((at, end), start) in (0..).zip(&ends).zip(starts) {
             if !plateaus.is_empty() && *end <= start {
@@ -71,6 +73,16 @@ impl SparsityCourse {
         let begun = self.legs.partition_point(|leg| leg.first <= step);
         let leg = self.legs[begun.saturating_sub(1)];
         leg.ramp.target(step - leg.first)
+    }
+
+    /// Steps of the first ramp.
+    pub fn first_ramp(&self) -> u64 {
+        self.legs[0].ramp.num_warmup_steps()
+    }
+
+    /// How many targets there are.
+    pub fn num_targets(&self) -> usize {
+        self.legs.len()
     }
 
     /// The last target.
@@ -155,7 +167,10 @@ mod tests {
             .map(|plateau| (plateau.sparsity, plateau.step))
             .collect();
         assert_eq!(plateaus, [(0.3, 30), (0.6, 60)]);
-        assert_eq!(course.ramp_end(), 75);
+        assert_eq!(
+            (course.first_ramp(), course.ramp_end(), course.num_targets()),
+            (15, 75, 3)
+        );
         assert!((course.end() - 0.9).abs() < 1e-12);
     }
 
@@ -178,6 +193,12 @@ mod tests {
         assert_eq!(steps, [3, 7]);
         assert!(of(3, &[0.3, 0.6]).is_ok());
         assert!(of(2, &[0.3, 0.6]).is_err());
+        let steps: Vec<u64> = of(u64::MAX, &[0.3, 0.6])
+            .unwrap()
+            .plateaus()
+            .map(|at| at.step)
+            .collect();
+        assert_eq!(steps, [u64::MAX / 3, u64::MAX / 3 * 2]);
     }
 
     #[test]

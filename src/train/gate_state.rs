@@ -1,7 +1,8 @@
 //! What a checkpoint of `prulong train` holds.
 //!
 //! `state.safetensors`: for readers, in F32, the gates `[L, K]` (`log_alpha`, or DuoAttention's `gate`) and PruLong's `lambda_1`,
-//! `lambda_2` `[1]`; everything that continues the run in full precision beside them. `cursor.json`: where the data stands.
+//! `lambda_2` `[1]`, and the gates of targets that the run has left (`log_alpha_plateaus`, `[targets, L, K]`); everything that
+//! continues the run in full precision beside them. `cursor.json`: where the data stands.
 
 use super::error::TrainError;
 use super::gate_step::Trainer;

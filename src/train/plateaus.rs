@@ -42,6 +42,18 @@ impl PlateauGates {
         self.plateaus.iter().copied().zip(gates)
     }
 
+    /// The plateau that the gates of now are trained for: the next one, or the one they have just left. Nothing on the way to the
+    /// last target.
+    pub fn under_way(&self, bank: &GateBank) -> Option<Plateau> {
+        let just_left = self
+            .left
+            .last()
+            .is_some_and(|gates| gates == bank.log_alpha());
+        self.plateaus
+            .get(self.left.len() - usize::from(just_left))
+            .copied()
+    }
+
     /// For readers of a checkpoint: name, shape and values; nothing before the first plateau is left.
     pub fn readable(&self, num_kv_heads: usize) -> Option<(&'static str, Vec<usize>, Vec<f64>)> {
         let num_layers = self.num_gates / num_kv_heads.max(1);
@@ -121,6 +133,17 @@ mod tests {
             .map(|(plateau, gates)| (plateau.step, gates.to_vec()))
             .collect();
         assert_eq!(left, [(2, vec![2.0, -2.0]), (4, vec![4.0, -4.0])]);
+    }
+
+    #[test]
+    fn the_target_under_way_is_the_next_one_and_at_its_end_still_that_one() {
+        let mut gates = gates(&[0.3, 0.6]);
+        let mut found = Vec::new();
+        for done in 1..=6 {
+            gates.observe(done, &bank(done));
+            found.push(gates.under_way(&bank(done)).map(|plateau| plateau.step));
+        }
+        assert_eq!(found, [Some(2), Some(2), Some(4), Some(4), None, None]);
     }
 
     #[test]

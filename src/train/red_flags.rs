@@ -2,7 +2,7 @@
 //!
 //! # Decisions
 //! - Flags depend on logged steps alone, so a run that was interrupted raises the same ones at the same steps: it reads its own
-//!   metrics first. Each is raised once.
+//!   metrics first. Each is raised once; that of a plateau once for each plateau.
 //! - lambda_1 may change its sign once or twice on the way (the gates lag, then overshoot); more often is swinging.
 //! - A multiplier without decay has no bound; it is held against the one of the published decay.
 
@@ -43,6 +43,10 @@ const PUBLISHED_DECAY: f64 = 0.1;
 pub struct Limits {
     /// Steps until the target has its final value.
     pub ramp_steps: u64,
+    /// Steps until it has its first one, the same where there is no other.
+    pub first_ramp_steps: u64,
+    /// How many targets there are.
+    pub num_targets: usize,
     /// That value.
     pub final_target: f64,
     /// Where decay holds the multipliers.
@@ -58,8 +62,12 @@ pub struct RedFlags {
     off_since: Option<u64>,
     lambda_1: f64,
     num_sign_changes: usize,
-    /// Step of the last record.
+    /// Step of the last record of a step.
     seen: u64,
+    /// Its target, if there is one.
+    target: Option<f64>,
+    /// Whether that was above the one before.
+    rises: bool,
     raised: BTreeSet<String>,
 }
 
@@ -73,6 +81,8 @@ impl Limits {
         let decay = if decay > 0.0 { decay } else { PUBLISHED_DECAY };
         Self {
             ramp_steps: target.ramp_end(),
+            first_ramp_steps: target.first_ramp(),
+            num_targets: target.num_targets(),
             final_target: target.end(),
             lambda_bound: 1.0 / decay,
         }
@@ -89,6 +99,8 @@ impl RedFlags {
             lambda_1: 0.0,
             num_sign_changes: 0,
             seen: 0,
+            target: None,
+            rises: true,
             raised: BTreeSet::new(),
         };
         for record in done {
@@ -140,8 +152,10 @@ impl RedFlags {
         let codes = record.events.iter().map(|event| event.code.clone());
         self.raised.extend(codes);
         // Records of held-out rows are not part of what is observed.
-        if gap(record).is_some() {
+        if let Some((_, target)) = sparsity(record) {
             self.seen = record.step;
+            self.rises = self.target.is_none_or(|before| target > before);
+            self.target = Some(target);
         }
     }
 
@@ -171,7 +185,7 @@ impl RedFlags {
             );
             flags.push(("gate.lambda_bound", text));
         }
-        if self.num_sign_changes > SIGN_CHANGES {
+        if self.num_sign_changes > SIGN_CHANGES * self.limits.num_targets {
             let text = format!(
                 "lambda_1 has changed its sign {} times: the gates swing about the target; lower `optimizer.gate_lr`",
                 self.num_sign_changes
@@ -185,7 +199,7 @@ impl RedFlags {
         let mut gates = gates.log_alpha().iter();
         let any_closed = gates.clone().any(|a| prob_closed(*a) > SATURATED);
         let is_saturated = |a: &f64| prob_closed(*a).max(prob_fully_open(*a)) > SATURATED;
-        let early = record.step < self.limits.ramp_steps;
+        let early = record.step < self.limits.ramp_steps && self.rises;
         (early && any_closed && gates.all(is_saturated)).then(|| {
             let text = format!(
                 "every gate was fully open or closed at step {}, while the target still rose: their order means little; lower \
@@ -198,7 +212,7 @@ impl RedFlags {
 
     fn still(&self, record: &Record, gates: &GateBank) -> Option<Flag> {
         let (now, target) = sparsity(record)?;
-        let is_late = record.step >= self.limits.ramp_steps.div_ceil(2).max(STILL_STEPS);
+        let is_late = record.step >= self.limits.first_ramp_steps.div_ceil(2).max(STILL_STEPS);
         let ways = gates.log_alpha().iter().zip(&self.start);
         let furthest = ways
             .map(|(now, start)| (now - start).abs())
@@ -287,6 +301,8 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         ramp_steps: 100,
+        first_ramp_steps: 100,
+        num_targets: 1,
         final_target: 0.5,
         lambda_bound: 10.0,
     };
@@ -432,6 +448,17 @@ mod tests {
         ];
         assert_eq!(codes(&raised(&swing, &CALM)), [(150, "gate.lambda_sign")]);
         assert_eq!(raised(&swing[..4], &CALM), []);
+        // Every target may be lagged behind and overshot.
+        let limits = Limits {
+            num_targets: 2,
+            ..LIMITS
+        };
+        let mut flags = RedFlags::new(limits, START.to_vec(), &[]);
+        for (step, sparsity, lambda_1) in swing {
+            let mut record = record(step, sparsity, lambda_1);
+            flags.observe(&mut record, (&bank(&CALM), &single()), Moment::Underway);
+            assert_eq!(record.events, []);
+        }
     }
 
     #[test]
@@ -442,6 +469,13 @@ mod tests {
             [(50, "gate.saturated")]
         );
         assert_eq!(raised(&[(100, 0.5, 0.5)], &extreme), [], "the ramp is over");
+        // Two records of one target, neither of the calm gates': it rests at a plateau.
+        let mut flags = RedFlags::new(LIMITS, START.to_vec(), &[]);
+        for (step, layers) in [(40, &CALM), (50, &extreme)] {
+            let mut record = record(step, 0.5, 0.5);
+            flags.observe(&mut record, (&bank(layers), &single()), Moment::Underway);
+            assert_eq!(record.events, []);
+        }
         let fresh = [[6.0; 2]; 2];
         assert_eq!(
             raised(&[(50, 0.5, 0.5)], &fresh),
@@ -458,7 +492,7 @@ mod tests {
         assert_eq!(raised(&[(50, 0.45, 0.5)], &asleep), [], "on its target");
         // Without a ramp too it is not said at the first steps.
         let limits = Limits {
-            ramp_steps: 0,
+            first_ramp_steps: 0,
             ..LIMITS
         };
         for (step, is_said) in [(1, false), (19, false), (20, true)] {

@@ -42,13 +42,18 @@ impl Settling {
         })
     }
 
-    /// Reads every checkpoint of a run; masks are rounded at `sparsity`. `None` for a run without checkpoints.
+    /// Reads every checkpoint of a run, or those of its first steps; masks are rounded at `sparsity`. `None` without any.
     ///
     /// # Errors
     /// A checkpoint that cannot be read, or has no gates.
-    pub fn read(store: &CheckpointStore, sparsity: f64) -> Result<Option<Self>, AnyFault> {
+    pub fn read(
+        store: &CheckpointStore,
+        sparsity: f64,
+        until: Option<u64>,
+    ) -> Result<Option<Self>, AnyFault> {
         let mut masks = Vec::new();
-        for step in store.steps()? {
+        let steps = store.steps()?.into_iter();
+        for step in steps.filter(|step| until.is_none_or(|until| *step <= until)) {
             let loaded = store.load(step)?;
             let tensors = decode(loaded.file("state.safetensors")?)?;
             let gates = READABLE.iter().find_map(|name| tensors.get(*name));

@@ -12,6 +12,9 @@ use crate::model::train_pass::Row;
 /// Nats per token that rounding may add at the end of a run; more is a red flag. 5 % more perplexity.
 const ROUNDING_GAP: f64 = 0.05;
 
+/// Relative change of full attention's loss from which on rows are others; another machine's rounding moves it far less.
+const OTHER_ROWS: f64 = 1e-3;
+
 /// What held-out rows said at one step, nats per token.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct HeldOutLoss {
@@ -68,6 +71,8 @@ pub struct Validation {
     every: u64,
     /// Mean loss with every gate open, while the weights stay as they are.
     full: Option<f64>,
+    /// The same as an earlier part of the run saw it, until it has been compared.
+    before: Option<(u64, f64)>,
     /// Steps of the last look.
     seen: Option<u64>,
 }
@@ -79,14 +84,18 @@ impl Validation {
             rows,
             every,
             full: None,
+            before: None,
             seen: None,
         }
     }
 
     /// Takes over what a run that is continued has seen.
     pub fn go_on(&mut self, records: &[Record]) {
-        let looks = HeldOutLoss::all(records).into_iter();
-        self.seen = looks.map(|look| look.step).max();
+        let last = HeldOutLoss::all(records)
+            .into_iter()
+            .max_by_key(|look| look.step);
+        self.seen = last.map(|look| look.step);
+        self.before = last.map(|look| (look.step, look.full));
     }
 
     /// Whether a look is due after `done` steps and was not taken yet.
@@ -122,6 +131,10 @@ impl Validation {
         }
         (self.full, self.seen) = (Some(look.full), Some(look.step));
         look.write(record, moment);
+        let before = self.before.take().filter(|_| trainer.weights.is_none());
+        if let Some(text) = before.and_then(|before| others(before, look.full)) {
+            record.event("val.other_rows", text);
+        }
         Ok(true)
     }
 
@@ -145,6 +158,16 @@ impl Validation {
             mask,
         })
     }
+}
+
+/// That the rows are not those of before, if full attention's loss on them says so.
+fn others((step, before): (u64, f64), now: f64) -> Option<String> {
+    ((now - before).abs() > OTHER_ROWS * before.abs()).then(|| {
+        format!(
+            "full attention's loss on the held-out rows was {before:.4} at step {step} and is {now:.4}: `validation` names other rows \
+             now, whose losses do not continue those of before"
+        )
+    })
 }
 
 fn open(gates: &[Vec<f64>]) -> Vec<Vec<f64>> {

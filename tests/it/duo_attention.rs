@@ -56,7 +56,7 @@ fn a_run_gives_a_mask_that_says_how_it_was_trained_and_the_gates_beside_it() {
     assert!(last.value(tag::GATES_MEAN).unwrap() < 1.0);
     // Its checkpoints say how the mask came about, as those of any method.
     let checkpoints = CheckpointStore::read_only(run.join("ckpt"));
-    let settling = Settling::read(&checkpoints, 0.5).unwrap().unwrap();
+    let settling = Settling::read(&checkpoints, 0.5, None).unwrap().unwrap();
     assert_eq!(settling.from_end.last(), Some(&0));
 
     let run = run.to_str().unwrap();

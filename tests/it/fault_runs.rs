@@ -84,7 +84,6 @@ train = true
 [sparsity]
 start = 0.0
 end = 0.5
-plateaus = [0.25]
 warmup_ratio = 0.5
 
 [optimizer]
@@ -177,8 +176,7 @@ impl Place {
     /// The baseline's gates on the same model and rows.
     pub(crate) fn duo_attention() -> Self {
         let place = Self::train(&[]);
-        let target = "[sparsity]\nstart = 0.0\nend = 0.5\nplateaus = [0.25]\nwarmup_ratio = 0.5\n";
-        assert!(TRAIN.contains(target));
+        let target = "[sparsity]\nstart = 0.0\nend = 0.5\nwarmup_ratio = 0.5\n";
         let text = TRAIN
             .replace(target, "")
             .replace("gate_lr = 0.3\nlambda_lr = 0.3", "gate_lr = 0.2");
@@ -345,6 +343,7 @@ fn killed_pretraining_ends_with_the_bytes_of_a_run_that_was_not() {
 #[test]
 fn killed_training_of_gates_ends_with_the_bytes_of_a_run_that_was_not() {
     check_kills(&Place::train(&[]), 2);
+    check_kills(&Place::train(&["sparsity.plateaus=[0.25]"]), 2);
 }
 
 #[test]
@@ -365,6 +364,7 @@ fn terminated_pretraining_saves_exits_with_75_and_continues_exactly() {
 #[test]
 fn terminated_training_saves_exits_with_75_and_continues_exactly() {
     check_stop(&Place::train(&[]));
+    check_stop(&Place::train(&["sparsity.plateaus=[0.25]"]));
     check_stop(&Place::train(EVERYTHING));
     check_stop(&Place::duo_attention());
 }
@@ -521,8 +521,8 @@ fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
     let place = Place::train(&["sparsity.settled_steps=1"]);
     assert_finished(&place.finish("settled"));
     let end = place.newest_step("settled");
-    // The second of two ramps ends with nine steps of twelve.
-    assert!((10..NUM_STEPS).contains(&end), "{end}");
+    // The ramp takes six steps of twelve.
+    assert!((7..NUM_STEPS).contains(&end), "{end}");
     let events = |metrics: &[(u64, Vec<(String, u64)>)]| {
         // The last step's record, and after it the one of the held-out rows.
         let [.., (step, last), (looked, _)] = metrics else {
@@ -542,24 +542,35 @@ fn a_run_whose_mask_has_settled_ends_early_and_is_then_complete() {
 }
 
 #[test]
-fn a_run_through_two_targets_gives_a_mask_of_each() {
-    let place = Place::train(&[]);
+fn a_run_through_two_targets_gives_a_mask_of_each_of_the_gates_of_then() {
+    let place = Place::train(&["sparsity.plateaus=[0.25]", "checkpoint.keep_last=20"]);
     assert_finished(&place.finish("run"));
-    let output = Command::new(env!("CARGO_BIN_EXE_prulong"))
-        .current_dir(place.dir.path())
-        .args(["export-mask", "run", "--json"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let masks = report["masks"].as_array().unwrap().iter();
-    let masks: Vec<(u64, f64)> = masks
-        .map(|mask| {
-            (
-                mask["step"].as_u64().unwrap(),
-                mask["target_sparsity"].as_f64().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(masks, [(6, 0.25), (12, 0.5)]);
+    let export = |words: &[&str]| -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_prulong"))
+            .current_dir(place.dir.path())
+            .args(["export-mask", "run", "--json"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let report = export(&[]);
+    let masks = report["masks"].as_array().unwrap();
+    let found = |mask: &serde_json::Value| {
+        (
+            mask["step"].as_u64().unwrap(),
+            mask["target_sparsity"].as_f64().unwrap(),
+        )
+    };
+    assert_eq!([found(&masks[0]), found(&masks[1])], [(6, 0.25), (12, 0.5)]);
+    // The checkpoints of these steps say the same.
+    for (mask, step) in masks.iter().zip(["6", "12"]) {
+        let again = export(&["--step", step, "-o", step]);
+        let bytes = |mask: &serde_json::Value| {
+            let folder = place.dir.path().join(mask["folder"].as_str().unwrap());
+            std::fs::read(folder.join("head_mask.safetensors")).unwrap()
+        };
+        assert!(bytes(mask) == bytes(&again["masks"][0]), "{step}");
+    }
 }

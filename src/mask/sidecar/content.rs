@@ -77,7 +77,7 @@ pub struct Training {
     pub num_steps: u64,
     /// Seed.
     pub seed: u64,
-    /// Sparsity the run ends at; absent if its method has no target.
+    /// Sparsity that the gates were trained for; absent if its method has no target.
     pub target_sparsity: Option<f64>,
     /// Fingerprint of the packed data.
     pub data_id: String,

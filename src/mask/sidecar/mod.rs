@@ -55,7 +55,7 @@
 //! | `prulong.streaming_rule`, `prulong.chunk_len` | `duo-chunk`, `sliding` or `frozen-prompt`, and the prefill chunk it was evaluated with | no |
 //! | `prulong.train_sink_len`, `prulong.train_window_len`, `prulong.train_block_len`, `prulong.train_seq_len`, `prulong.train_steps`, `prulong.train_seed`, `prulong.train_data_id`, `prulong.train_config_sha256` | how the gates were trained | all, if `train_steps` is there |
 //! | `prulong.train_method` | `prulong` or `duo-attention` | no: absent = `prulong` |
-//! | `prulong.train_target_sparsity` | sparsity that the run ends at | if `prulong` trained it |
+//! | `prulong.train_target_sparsity` | sparsity that its gates were trained for | if `prulong` trained it |
 //! | `prulong.weights_modified` | `true` if the weights were trained together with the gates: the mask belongs to those weights only | yes |
 //! | `base_model_name_or_path` | hub name, or last component of a folder | yes |
 //! | `base_model_revision` | commit on the hub | no |

@@ -168,7 +168,9 @@ impl Method for PruLong {
         let bank = &self.trainer.bank;
         let num_kv_heads = bank.num_kv_heads();
         let layers = bank.log_alpha().chunks(num_kv_heads);
-        let mask = rounded(bank, self.settings.target.end()).into_iter();
+        let plateau = self.plateaus.under_way(bank);
+        let target = plateau.map_or(self.settings.target.end(), |plateau| plateau.sparsity);
+        let mask = rounded(bank, target).into_iter();
         let mask: Vec<f64> = mask.map(|keeps| f64::from(u8::from(keeps))).collect();
         StillGates {
             soft: layers.map(soft_gate::deterministic).collect(),

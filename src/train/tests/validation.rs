@@ -59,3 +59,24 @@ fn a_held_out_loss_that_is_no_number_ends_the_run() {
     assert_eq!(error.unwrap_err().code(), "num.not_finite");
     assert!(record.scalars.is_empty() && !validation.has_seen(4));
 }
+
+#[test]
+fn other_rows_are_noticed_where_a_run_goes_on_and_said_once() {
+    let trainer = trainer_of(Kind::Float, prulong(), false);
+    let look = |validation: &mut Validation, step| {
+        let mut record = Record::new(step);
+        let looked = validation.observe(&trainer, &mut record, Moment::Underway, &|| false);
+        assert!(looked.unwrap());
+        record
+    };
+    let before = look(&mut Validation::new(rows(&trainer.model, 9), 4), 4);
+    assert_eq!(before.events, []);
+    for (seed, is_other) in [(9, false), (2, true)] {
+        let mut validation = Validation::new(rows(&trainer.model, seed), 4);
+        validation.go_on(std::slice::from_ref(&before));
+        let events = look(&mut validation, 8).events;
+        let said = events.iter().any(|event| event.code == "val.other_rows");
+        assert_eq!(said, is_other, "{events:?}");
+        assert_eq!(look(&mut validation, 12).events, []);
+    }
+}
