@@ -351,7 +351,7 @@ fn plateaus(
     }
     let values = tensors
         .get(READABLE)
-        .map(|tensor| tensor.to_f32())
+        .map(NamedTensor::to_f32)
         .transpose()?;
     let values = values.filter(|values| values.len() == left.len() * num_gates);
     let values = values.ok_or(ExportError::Plateaus {
