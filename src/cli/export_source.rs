@@ -349,10 +349,7 @@ fn plateaus(
     if left.is_empty() {
         return Ok(Vec::new());
     }
-    let values = tensors
-        .get(READABLE)
-        .map(NamedTensor::to_f32)
-        .transpose()?;
+    let values = tensors.get(READABLE).map(NamedTensor::to_f32).transpose()?;
     let values = values.filter(|values| values.len() == left.len() * num_gates);
     let values = values.ok_or(ExportError::Plateaus {
         step,

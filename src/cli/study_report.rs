@@ -16,8 +16,10 @@ use crate::real::real;
 use crate::train::settling::Settling;
 use crate::train::validation::HeldOutLoss;
 use agreement::{ArmAgreement, ArmMasks, MaskAgreement};
+use ends::RunEnd;
 
 mod agreement;
+mod ends;
 mod lines;
 
 /// Name and version of the JSON form.
@@ -47,6 +49,9 @@ struct ArmReport {
     /// Among the masks of its seeds.
     agreement: Vec<MaskAgreement>,
     settling: Vec<SeedSettling>,
+    /// Of training runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ends: Vec<RunEnd>,
     /// Of runs with a `[validation]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held_out: Vec<SeedHeldOut>,
@@ -139,6 +144,7 @@ fn arm_report(
         scores: scores(&results),
         agreement: masks.among_seeds(),
         settling: settling(plan, arm)?,
+        ends: ends::ends(plan, arm)?,
         held_out: held_out(plan, arm)?,
         answers: results.provenance.into(),
     })

@@ -44,7 +44,7 @@ impl HeldOutLoss {
         if moment == Moment::Last && gap > ROUNDING_GAP {
             let text = format!(
                 "rounding the gates to a mask adds {gap:.3} nats per token on held-out rows ({gates:.3} to {mask:.3}): gates are \
-                 still undecided; give the run more `optimizer.steps`"
+                 undecided, or hold more heads than the target keeps; give the run more `optimizer.steps`, or a lower `sparsity.end`"
             );
             record.event("gate.rounding_gap", text);
         }

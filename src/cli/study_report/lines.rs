@@ -40,7 +40,20 @@ impl StudyReport {
                     .filter_map(|share| arm.settled_line(*share)),
             );
         }
+        lines.extend(self.end_lines());
         lines.extend(self.held_out_lines());
+        lines
+    }
+
+    fn end_lines(&self) -> Vec<String> {
+        let of_arm = |arm: &ArmReport| -> Vec<String> {
+            arm.ends.iter().map(|end| end.line(&arm.name)).collect()
+        };
+        let mut lines: Vec<String> = self.arms.iter().flat_map(of_arm).collect();
+        if !lines.is_empty() {
+            lines.insert(0, String::new());
+            lines.insert(1, "where runs ended, and what they warned of:".to_owned());
+        }
         lines
     }
 
