@@ -126,10 +126,13 @@ impl RedFlags {
         flags.extend(self.multipliers(record));
         flags.extend(self.saturated(record, gates));
         flags.extend(self.still(record, gates));
+        // On the way up layers close and open again.
+        if moment == Moment::Last || record.step >= self.limits.ramp_steps {
+            flags.extend(streaming_layers(gates));
+        }
         if moment == Moment::Last {
             flags.extend(self.missed(gates));
             flags.extend(undecided(record));
-            flags.extend(streaming_layers(gates));
         }
         for (code, text) in flags {
             if self.raised.insert(code.to_owned()) {
@@ -510,10 +513,11 @@ mod tests {
     fn the_end_is_judged_by_the_gates_themselves() {
         // P(z = 0) of 4 and -4 is 0.0037 and 0.9170: a mean of 0.689, and of 0.460 for the calm ones.
         let sparse = [[4.0, -4.0], [-4.0, -4.0]];
-        let found = raised(&[(190, 0.5, 0.5), (200, 0.5, 0.5)], &sparse);
+        let lines = [(90, 0.5, 0.5), (110, 0.5, 0.5), (200, 0.5, 0.5)];
         assert_eq!(
-            codes(&found),
-            [(200, "gate.missed_target"), (200, "gate.streaming_layer")]
+            codes(&raised(&lines, &sparse)),
+            [(110, "gate.streaming_layer"), (200, "gate.missed_target")],
+            "a layer as soon as the ramp is over"
         );
         let mut record = record(200, 0.5, 0.5);
         record
