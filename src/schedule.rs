@@ -111,6 +111,14 @@ pub enum ScheduleError {
         /// The target that should be above it.
         to: f64,
     },
+    /// Fewer steps than targets.
+    #[error("{num_targets} targets need as many steps, and the run has {num_steps}")]
+    Targets {
+        /// Targets of the run, its last one among them.
+        num_targets: u64,
+        /// Its steps.
+        num_steps: u64,
+    },
     /// Logarithmic steps never reach a density of 0.
     #[error("a logarithmic sparsity schedule cannot {verb} at 1, where no head is left")]
     LogarithmicOne {

@@ -38,8 +38,10 @@ enum SourceKind {
     Run {
         dir: PathBuf,
         provenance: Box<Provenance>,
-        /// Those of targets that the run had left, unless a step was asked for, and at last those of the checkpoint.
-        gates: Vec<Gates>,
+        /// Those of targets that the run had left, unless a step was asked for.
+        left: Vec<Gates>,
+        /// Those of the checkpoint.
+        last: Gates,
     },
     Mask(Box<Sidecar>),
 }
@@ -201,16 +203,16 @@ impl Source {
             name,
         })?;
         let values = gates.to_f32()?;
-        let mut gates = match asked {
+        let left = match asked {
             Some(_) => Vec::new(),
             None => plateaus(&provenance, &tensors, (step, values.len()))?,
         };
         let target = under_way(&provenance, step);
-        gates.push(Gates {
+        let last = Gates {
             values,
             step,
             target,
-        });
+        };
         let damaged = loaded.warnings.iter().map(|warning| CodedText {
             code: warning.code,
             text: warning.to_string(),
@@ -220,32 +222,27 @@ impl Source {
             kind: SourceKind::Run {
                 dir: run.to_owned(),
                 provenance: Box::new(provenance),
-                gates,
+                left,
+                last,
             },
         })
     }
 
-    /// The mask of `target`, from the gates that were trained for it where there are such, else the last ones; of a mask file
-    /// without a target, that mask itself.
+    /// The mask of `target`, from the gates that were trained for it where there are such, else the last ones.
     ///
     /// # Errors
     /// An impossible target, or gates that cannot be ordered.
-    pub(super) fn cut(&self, target: Option<Target>) -> Result<Sidecar, AnyFault> {
-        match (&self.kind, target) {
-            (SourceKind::Mask(sidecar), None) => Ok((**sidecar).clone()),
-            (SourceKind::Mask(sidecar), Some(target)) => Ok(recut(sidecar, target)?),
-            (SourceKind::Run { .. }, None) => Err(ExportError::NoTarget.into()),
-            (
-                SourceKind::Run {
-                    provenance, gates, ..
-                },
-                Some(target),
-            ) => {
-                let there = gates.iter().find(|gates| is_for(gates, target));
-                let Some(gates) = there.or(gates.last()) else {
-                    unreachable!("a checkpoint without gates is refused")
-                };
-                Ok(of_gates(gates, provenance, target)?)
+    pub(super) fn cut(&self, target: Target) -> Result<Sidecar, CutError> {
+        match &self.kind {
+            SourceKind::Mask(sidecar) => recut(sidecar, target),
+            SourceKind::Run {
+                provenance,
+                left,
+                last,
+                ..
+            } => {
+                let there = left.iter().find(|gates| is_for(gates, target));
+                of_gates(there.unwrap_or(last), provenance, target)
             }
         }
     }
@@ -254,16 +251,19 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::cut`].
-    pub(super) fn cut_each(&self, num_retrieval: usize) -> Result<Vec<Sidecar>, AnyFault> {
+    pub(super) fn cut_each(&self, num_retrieval: usize) -> Result<Vec<Sidecar>, CutError> {
         let target = Target::NumRetrieval(num_retrieval);
         match &self.kind {
             SourceKind::Mask(sidecar) => Ok(vec![recut(sidecar, target)?]),
             SourceKind::Run {
-                provenance, gates, ..
+                provenance,
+                left,
+                last,
+                ..
             } => {
-                let cut = |gates| of_gates(gates, provenance, target);
-                let all: Result<_, CutError> = gates.iter().rev().map(cut).collect();
-                Ok(all?)
+                let all = std::iter::once(last).chain(left.iter().rev());
+                all.map(|gates| of_gates(gates, provenance, target))
+                    .collect()
             }
         }
     }
@@ -274,10 +274,9 @@ impl Source {
     /// [`ExportError::NoTarget`] for a run that has none.
     pub(super) fn sparsities(&self) -> Result<Vec<f64>, ExportError> {
         match &self.kind {
-            SourceKind::Run { gates, .. } => {
-                let targets = gates
-                    .iter()
-                    .map(|gates| gates.target.ok_or(ExportError::NoTarget));
+            SourceKind::Run { left, last, .. } => {
+                let all = left.iter().chain([last]);
+                let targets = all.map(|gates| gates.target.ok_or(ExportError::NoTarget));
                 let mut targets = targets.collect::<Result<Vec<f64>, _>>()?;
                 // At the very end of a plateau the checkpoint's gates are the plateau's.
                 targets.dedup_by_key(|target| target.to_bits());
@@ -287,9 +286,12 @@ impl Source {
         }
     }
 
-    /// Whether it is a mask, which has a decision of its own.
-    pub(super) fn is_mask(&self) -> bool {
-        matches!(self.kind, SourceKind::Mask(_))
+    /// The mask that it is, if it is one.
+    pub(super) fn mask(&self) -> Option<&Sidecar> {
+        match &self.kind {
+            SourceKind::Mask(sidecar) => Some(sidecar),
+            SourceKind::Run { .. } => None,
+        }
     }
 
     /// Where its masks go unless the user says where.

@@ -59,21 +59,21 @@ impl TargetArgs {
     pub(super) fn cut(&self, source: &Source) -> Result<Vec<Cut>, AnyFault> {
         let mut cuts = Vec::new();
         for sparsity in &self.sparsity {
-            cuts.push(plain(source.cut(Some(self.share(*sparsity)))?));
+            cuts.push(plain(source.cut(self.share(*sparsity))?));
         }
         for count in &self.num_retrieval {
-            cuts.push(plain(source.cut(Some(Target::NumRetrieval(*count)))?));
+            cuts.push(plain(source.cut(Target::NumRetrieval(*count))?));
         }
         for run in &self.critical {
             cuts.push(self.critical(source, run)?);
         }
         if cuts.is_empty() {
             // A mask without a target stays the decision that it is, unless another rule is asked for.
-            if source.is_mask() && self.rule() == Rounding::default() {
-                return Ok(vec![plain(source.cut(None)?)]);
+            if let Some(mask) = source.mask().filter(|_| self.rule() == Rounding::default()) {
+                return Ok(vec![plain(mask.clone())]);
             }
             for sparsity in source.sparsities()? {
-                cuts.push(plain(source.cut(Some(self.share(sparsity)))?));
+                cuts.push(plain(source.cut(self.share(sparsity))?));
             }
         }
         Ok(cuts)

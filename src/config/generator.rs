@@ -97,15 +97,11 @@ impl FromStr for GeneratorSettings {
 /// `KEY=VALUE,...` as the inside of a TOML table.
 fn pairs_of(pairs: &str) -> Result<toml::Table, String> {
     let refused = |why: &str| format!("`{pairs}` is no `KEY=VALUE,...` as in TOML: {why}");
-    // What ends the table would hide the rest of the text.
-    if let Some(end) = pairs.find(['}', '#', '\n']) {
-        return Err(refused(&format!("{:?} is not expected", &pairs[end..=end])));
-    }
-    let line: Result<toml::Table, _> = toml::from_str(&format!("pairs = {{{pairs}}}"));
-    match line.map(|mut line| line.remove("pairs")) {
-        Ok(Some(toml::Value::Table(table))) => Ok(table),
-        Ok(_) => Err(refused("nothing is set")),
-        Err(error) => Err(refused(error.message())),
+    // One value and nothing after it: a brace of their own cannot end the table early.
+    match format!("{{{pairs}}}").parse() {
+        Ok(toml::Value::Table(table)) => Ok(table),
+        Ok(_) => Err(refused("it is no table")),
+        Err(error) => Err(refused(toml::de::Error::message(&error))),
     }
 }
 
@@ -140,7 +136,7 @@ mod tests {
             ),
             (
                 "multiple-passkey:num_words=3} #,num_passkeys=4",
-                "not expected",
+                "is no `KEY=VALUE,...` as in TOML",
             ),
             ("multiple-passkey:num_words=3,num_words=4", "duplicate"),
             ("random-repeats:kind=3", "`kind` is what stands before"),

@@ -3,7 +3,7 @@
 use crate::config::check;
 use crate::config::error::{Bad, Problem};
 use crate::schedule::course::SparsityCourse;
-use crate::schedule::{SparsitySchedule, SparsityShape};
+use crate::schedule::{ScheduleError, SparsitySchedule, SparsityShape};
 
 /// Which sparsity the constraint compares with its target.
 #[derive(
@@ -88,7 +88,9 @@ impl SparsityFile {
             let value = end.to_string();
             return Err(Bad::new("sparsity.end", Problem::Range { value, expected }));
         }
-        self.check_plateaus(num_steps)?;
+        for (at, plateau) in plateaus.iter().enumerate() {
+            check::share(&format!("sparsity.plateaus.{at}"), *plateau)?;
+        }
         let whole = SparsitySchedule {
             num_steps,
             start,
@@ -97,7 +99,7 @@ impl SparsityFile {
             shape,
         };
         let course = SparsityCourse::new(whole, plateaus)
-            .map_err(|why| Bad::new("sparsity.shape", Problem::Schedule { why }))?;
+            .map_err(|why| Bad::new(key_of(&why), Problem::Schedule { why }))?;
         if let Some(steps) = settled_steps {
             let left = num_steps - course.ramp_end().min(num_steps);
             check::count("sparsity.settled_steps", steps)?;
@@ -115,25 +117,12 @@ impl SparsityFile {
             settled_steps,
         })
     }
+}
 
-    fn check_plateaus(&self, num_steps: u64) -> Result<(), Bad> {
-        let mut before = self.start;
-        for (at, plateau) in self.plateaus.iter().enumerate() {
-            let key = format!("sparsity.plateaus.{at}");
-            check::share(&key, *plateau)?;
-            if *plateau <= before || *plateau >= self.end {
-                let expected = format!("above {before} and below {}, the last target", self.end);
-                let value = plateau.to_string();
-                return Err(Bad::new(&key, Problem::Range { value, expected }));
-            }
-            before = *plateau;
-        }
-        if self.plateaus.len() as u64 >= num_steps {
-            let reason = format!(
-                "is of as many targets as there are steps, {num_steps}, or more: `sparsity.end` needs steps too"
-            );
-            return Err(check::conflict("sparsity.plateaus", &reason));
-        }
-        Ok(())
+/// The setting to change.
+fn key_of(why: &ScheduleError) -> &'static str {
+    match why {
+        ScheduleError::Falling { .. } | ScheduleError::Targets { .. } => "sparsity.plateaus",
+        _ => "sparsity.shape",
     }
 }

@@ -381,7 +381,11 @@ fn settings_that_exclude_each_other_are_refused() {
         ],
         "the weights of then",
     );
-    refused_with(&["optimizer.steps=1", plateau], "as many targets");
+    let error = train(TRAIN, &["optimizer.steps=1", plateau]).unwrap_err();
+    assert!(
+        error.to_string().contains("2 targets need as many steps"),
+        "{error}"
+    );
     refused_with(&["optimizer.weight_lr=1e-5"], "has no effect");
     refused_with(&["data.train=[\"a@0.5\", \"b\"]"], "all of them");
     refused_with(

@@ -34,15 +34,22 @@ impl SparsityCourse {
     /// Through `plateaus` to the end of `whole`, which says how many steps there are, how large a share of them ramps, and how.
     ///
     /// # Errors
-    /// As [`SparsitySchedule::checked`], for every target; [`ScheduleError::NoSteps`] where there are fewer steps than targets,
+    /// As [`SparsitySchedule::checked`], for every target; [`ScheduleError::Targets`] where there are fewer steps than targets,
     /// [`ScheduleError::Falling`] where a target is not above the one before.
     pub fn new(whole: SparsitySchedule, plateaus: &[f64]) -> Result<Self, ScheduleError> {
         whole.checked()?;
         let ends: Vec<f64> = plateaus.iter().copied().chain([whole.end]).collect();
         let starts = std::iter::once(whole.start).chain(plateaus.iter().copied());
-        let num_legs = ends.len() as u64;
+        let (num_legs, num_steps) = (ends.len() as u64, whole.num_steps);
+        if num_legs > num_steps {
+            let num_targets = num_legs;
+            return Err(ScheduleError::Targets {
+                num_targets,
+                num_steps,
+            });
+        }
         // As leg * steps / legs, which could be too large in between.
-        let (part, rest) = (whole.num_steps / num_legs, whole.num_steps % num_legs);
+        let (part, rest) = (num_steps / num_legs, num_steps % num_legs);
         let boundary = |leg: u64| leg * part + leg * rest / num_legs;
         let mut legs = Vec::new();
         for ((at, end), start) in (0..).zip(&ends).zip(starts) {
@@ -110,10 +117,19 @@ impl SparsityCourse {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::fault::Coded;
     use crate::schedule::SparsityShape;
+
+    /// From 0 through `plateaus` to 0.9, half of each part a ramp.
+    pub(crate) fn course(num_steps: u64, plateaus: &[f64]) -> SparsityCourse {
+        let whole = SparsitySchedule {
+            num_steps,
+            ..whole()
+        };
+        SparsityCourse::new(whole, plateaus).unwrap()
+    }
 
     fn whole() -> SparsitySchedule {
         SparsitySchedule {
@@ -192,7 +208,11 @@ mod tests {
             .collect();
         assert_eq!(steps, [3, 7]);
         assert!(of(3, &[0.3, 0.6]).is_ok());
-        assert!(of(2, &[0.3, 0.6]).is_err());
+        let error = of(2, &[0.3, 0.6]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("3 targets") && error.ends_with("has 2"),
+            "{error}"
+        );
         let steps: Vec<u64> = of(u64::MAX, &[0.3, 0.6])
             .unwrap()
             .plateaus()

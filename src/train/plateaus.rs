@@ -88,17 +88,10 @@ impl PlateauGates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{SparsitySchedule, SparsityShape};
+    use crate::schedule::course::tests::course;
 
     fn gates(plateaus: &[f64]) -> PlateauGates {
-        let whole = SparsitySchedule {
-            num_steps: 6,
-            start: 0.0,
-            end: 0.9,
-            warmup_ratio: 0.5,
-            shape: SparsityShape::Linear,
-        };
-        PlateauGates::new(&SparsityCourse::new(whole, plateaus).unwrap(), 2)
+        PlateauGates::new(&course(6, plateaus), 2)
     }
 
     fn bank(step: u64) -> GateBank {

@@ -300,7 +300,7 @@ fn streaming_layers(gates: &GateBank) -> Option<Flag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{SparsitySchedule, SparsityShape};
+    use crate::schedule::course::tests::course;
 
     const LIMITS: Limits = Limits {
         ramp_steps: 100,
@@ -355,14 +355,7 @@ mod tests {
     }
 
     fn plateaus(targets: &[f64]) -> PlateauGates {
-        let whole = SparsitySchedule {
-            num_steps: 200,
-            start: 0.0,
-            end: 0.9,
-            warmup_ratio: 0.5,
-            shape: SparsityShape::Linear,
-        };
-        PlateauGates::new(&SparsityCourse::new(whole, targets).unwrap(), 4)
+        PlateauGates::new(&course(200, targets), 4)
     }
 
     fn single() -> PlateauGates {
