@@ -106,8 +106,8 @@ eval-tiny: build $(CUTS:%=$(RUN)/masks/%/head_mask.safetensors) ## Find how litt
 	@echo
 	@$(PRULONG) critical checkpoints/runs/eval-tiny
 
-study: build ## Compare ways to find masks on the tiny model: four studies, hours; goes on where it was stopped
-	@for study in methods tokens serving training; do $(PRULONG) study --config configs/study/$$study.toml || exit; done
+study: build ## Compare ways to find masks on the tiny model: five studies, hours; goes on where it was stopped
+	@for study in methods tokens serving training options; do $(PRULONG) study --config configs/study/$$study.toml || exit; done
 
 clean-demo: ## Remove what `make demo` made, except the build
 	rm -rf $(DATA) $(RUN) $(RUN)-seed-* $(RUN)-seeds checkpoints/runs/eval-tiny

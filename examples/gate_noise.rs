@@ -8,7 +8,7 @@
 //! For each of some rows of text the gradient of the loss by every log_alpha is taken under several draws of the gates' noise. With
 //! `g[row, draw]` of one gate: its mean over everything is the signal; the variance of its rows' means is what the text adds, the
 //! variance of draws within a row what the gates' noise adds. Antithetic pairs and strata of draws are taken on the same rows: their
-//! means' variance beside that of as many independent draws.
+//! means' variance beside that of as many independent draws. Prints a JSON array, one report for each run and step.
 
 use clap::Parser;
 use prulong::attention::gated::GatedAttention;
@@ -51,13 +51,13 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
-    /// A training run; its gates at `--step` are where gradients are taken.
-    #[arg(long, value_name = "DIR")]
-    run: PathBuf,
+    /// Training runs; their gates at `--steps` are where gradients are taken.
+    #[arg(long = "run", value_name = "DIR", required = true, num_args = 1..)]
+    runs: Vec<PathBuf>,
 
-    /// Step whose checkpoint to take; default: the newest.
-    #[arg(long, value_name = "N")]
-    step: Option<u64>,
+    /// Steps whose checkpoints to take; default: the newest of each run.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    steps: Vec<u64>,
 
     /// Leading tokens that a streaming head sees.
     #[arg(long, value_name = "TOKENS")]
@@ -99,9 +99,10 @@ impl Coded for NoGates {
     }
 }
 
-/// What is printed, as JSON. Medians are over the gates with any signal and noise at all.
+/// What is printed of a run's gates at a step. Medians are over the gates with any signal and noise at all.
 #[derive(Debug, serde::Serialize)]
 struct Report {
+    run: PathBuf,
     step: u64,
     num_rows: u64,
     draws_per_row: u64,
@@ -117,6 +118,9 @@ struct Report {
     /// The same for eight stratified draws, over eight independent ones.
     median_stratified_ratio: f64,
 }
+
+/// A run and a step of it.
+type Place = (PathBuf, u64);
 
 /// Moments of one gate over rows and draws.
 #[derive(Debug, Clone, Copy, Default)]
@@ -141,7 +145,7 @@ fn run(args: &Args) -> Result<(), AnyFault> {
     let model = Llama::load(&args.model, compute.dtype.kind(), compute.device)?;
     compute.check(&model.config().shape)?;
     let span = Span::new(args.sink, args.window, args.block)?;
-    let (bank, step) = gates(args, model.config().shape)?;
+    let banks = all_gates(args, model.config().shape)?;
     let pass = TrainPass {
         model: &model,
         attention: GatedAttention {
@@ -163,20 +167,33 @@ fn run(args: &Args) -> Result<(), AnyFault> {
             num_strata: GROUP,
         },
     ];
-    let grads = couplings.map(|coupling| all_grads(&pass, &bank, &rows, (args.seed, coupling)));
-    output::json(&report(args, step, &grads))?;
+    let of_bank = |(at, bank): (Place, GateBank)| {
+        let grads = |coupling| all_grads(&pass, &bank, &rows, (args.seed, coupling));
+        report(args, at, &couplings.map(grads))
+    };
+    let reports: Vec<Report> = banks.into_iter().map(of_bank).collect();
+    output::json(&reports)?;
     Ok(())
 }
 
-fn gates(args: &Args, shape: AttentionShape) -> Result<(GateBank, u64), AnyFault> {
-    let store = CheckpointStore::read_only(args.run.join(DIR_NAME));
-    let newest = store.steps()?.into_iter().max();
-    let step = args.step.or(newest).ok_or_else(|| NoGates {
-        run: args.run.clone(),
-    })?;
-    let path = store.dir().join(format!("step-{step}"));
-    let bank = initial_gates(&GateInit::Checkpoint { path }, shape, args.seed)?;
-    Ok((bank, step))
+/// Gates of every run at every step, read before the first gradient is taken.
+fn all_gates(args: &Args, shape: AttentionShape) -> Result<Vec<(Place, GateBank)>, AnyFault> {
+    let mut banks = Vec::new();
+    for run in &args.runs {
+        let store = CheckpointStore::read_only(run.join(DIR_NAME));
+        let newest = store.steps()?.into_iter().max();
+        let newest = newest.ok_or_else(|| NoGates { run: run.clone() })?;
+        let steps = match &*args.steps {
+            [] => &[newest],
+            steps => steps,
+        };
+        for step in steps {
+            let path = store.dir().join(format!("step-{step}"));
+            let bank = initial_gates(&GateInit::Checkpoint { path }, shape, args.seed)?;
+            banks.push(((run.clone(), *step), bank));
+        }
+    }
+    Ok(banks)
 }
 
 fn rows(args: &Args, model: &Llama) -> Result<Vec<Row>, AnyFault> {
@@ -237,12 +254,13 @@ fn grads(
         .collect()
 }
 
-fn report(args: &Args, step: u64, grads: &[Vec<Vec<Vec<f64>>>; 3]) -> Report {
+fn report(args: &Args, (run, step): Place, grads: &[Vec<Vec<Vec<f64>>>; 3]) -> Report {
     let num_gates = grads[0][0][0].len();
     let moments = (0..num_gates).map(|gate| moments(grads, gate));
     let live: Vec<Moments> = moments.filter(|found| found.within > 0.0).collect();
     let median_of = |value: &dyn Fn(&Moments) -> f64| median(live.iter().map(value).collect());
     Report {
+        run,
         step,
         num_rows: args.rows.get(),
         draws_per_row: DRAWS,

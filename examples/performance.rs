@@ -12,6 +12,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "performance/attention.rs"]
+pub(crate) mod attention;
 #[path = "performance/readme.rs"]
 pub(crate) mod readme;
 #[path = "performance/results.rs"]

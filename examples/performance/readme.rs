@@ -1,7 +1,7 @@
 //! The tables of README's performance section, and their place in it.
 
-use super::TableError;
 use super::results::{Found, Prompt, Step, Stored};
+use super::{TableError, attention};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const PROMPTS: &str = "\
 |---|---|---|---|---|---|---|
 ";
 
-/// Both tables.
+/// The tables.
 pub(crate) fn tables(stored: &Stored) -> String {
     let mut text = STEPS.to_owned();
     for step in &stored.steps {
@@ -31,6 +31,7 @@ pub(crate) fn tables(stored: &Stored) -> String {
     for prompt in &stored.prompts {
         let _ = writeln!(text, "{}", prompt_row(prompt));
     }
+    let _ = write!(text, "\n{}", attention::table(&stored.attention));
     text
 }
 
@@ -125,7 +126,7 @@ fn exponent(error: f64) -> String {
 }
 
 /// `16,384`.
-fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

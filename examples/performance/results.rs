@@ -12,6 +12,8 @@ pub(crate) struct Stored {
     pub(crate) steps: Vec<Found<Step>>,
     /// Answered prompts.
     pub(crate) prompts: Vec<Found<Prompt>>,
+    /// Attention alone, a backend's case each.
+    pub(crate) attention: Vec<Found<Timed>>,
 }
 
 /// A result and where it comes from.
@@ -35,7 +37,7 @@ struct Run<T> {
 }
 
 /// The peer's time over ours.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) p10: f64,
@@ -44,6 +46,22 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
+    /// Of samples that were taken one after the other on each side: the median of their quotients, the lowest and the highest.
+    pub(crate) fn of(peer: &[f64], ours: &[f64]) -> Option<Self> {
+        let mut ratios: Vec<f64> = peer
+            .iter()
+            .zip(ours)
+            .map(|(peer, ours)| peer / ours)
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        Some(Self {
+            median: *ratios.get(ratios.len() / 2)?,
+            p10: *ratios.first()?,
+            p90: *ratios.last()?,
+            n: u64::try_from(ratios.len()).ok()?,
+        })
+    }
+
     /// `1.99 [1.95, 2.02]`, or the number alone where it is one sample.
     pub(crate) fn text(&self) -> String {
         if self.n < 2 {
@@ -138,6 +156,14 @@ pub(crate) struct Case {
     pub(crate) span: Option<[u64; 3]>,
 }
 
+/// Such a line of one solver of an attention alone, `attention/HEAD_DIM/TOKENS/GATES/SOLVER`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Timed {
+    pub(crate) case: String,
+    pub(crate) cpu_ms: Vec<f64>,
+    pub(crate) threads: u64,
+}
+
 /// The files of `folder` that compare with a peer, in the order of their names.
 ///
 /// # Errors
@@ -157,6 +183,9 @@ pub(crate) fn load(folder: &Path) -> Result<Stored, TableError> {
         } else if name.starts_with("infer-cpu-") {
             let is_same = |a: &Prompt, b: &Prompt| a.case == b.case && a.chunk_len == b.chunk_len;
             keep_last(read(&path)?, &mut stored.prompts, is_same);
+        } else if name.starts_with("attention-cpu-") {
+            let is_same = |a: &Timed, b: &Timed| a.case == b.case && a.threads == b.threads;
+            keep_last(read(&path)?, &mut stored.attention, is_same);
         }
     }
     Ok(stored)

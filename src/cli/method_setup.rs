@@ -114,6 +114,7 @@ fn duo_attention(
             FullBranch::Teacher => OpenEnd::Teacher,
             FullBranch::Student => OpenEnd::Student,
         },
+        num_steps: config.optimizer.steps,
     };
     let gates = vec![settings.init; shape.num_gates()];
     Box::new(DuoAttention::new(shape.num_kv_heads, gates, constants))

@@ -106,6 +106,7 @@ fn duo_attention() -> Box<dyn Method> {
         },
         penalty: 0.05,
         open_end: OpenEnd::Teacher,
+        num_steps: 40,
     };
     Box::new(DuoAttention::new(2, vec![1.0, 0.4, 0.0, 0.8], constants))
 }

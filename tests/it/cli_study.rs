@@ -3,7 +3,10 @@
 use crate::fault_runs::Running;
 use crate::fault_store::wait_until;
 use assert_cmd::cargo::cargo_bin_cmd;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -69,6 +72,17 @@ impl Place {
             text(output.stdout),
             text(output.stderr),
         )
+    }
+
+    /// Every answer of an arm so far.
+    fn answers(&self, arm: &str) -> Vec<String> {
+        let folders = std::fs::read_dir(self.at("out").join(arm));
+        let mut files = folders
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("predictions.jsonl")));
+        let text = files.find_map(|path| std::fs::read_to_string(path).ok());
+        text.map_or(Vec::new(), |text| text.lines().map(str::to_owned).collect())
     }
 }
 
@@ -164,16 +178,7 @@ fn a_request_to_stop_reaches_the_command_at_work_and_the_study_goes_on_later() {
         .spawn()
         .map(Running)
         .unwrap();
-    let answers = || {
-        let folders = std::fs::read_dir(dir.join("drawn")).into_iter().flatten();
-        let mut folders =
-            folders.filter_map(|entry| Some(entry.ok()?.path().join("predictions.jsonl")));
-        folders.find(|path| path.exists())
-    };
-    let num_answers = || {
-        let text = answers().and_then(|path| std::fs::read_to_string(path).ok());
-        text.map_or(0, |text| text.lines().count())
-    };
+    let num_answers = || place.answers("drawn").len();
     wait_until(|| num_answers() > 2);
     let pid = rustix::process::Pid::from_child(&study.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -280,4 +285,102 @@ fn a_trained_arm_reports_its_course_and_a_finished_study_can_be_asked_more() {
     std::fs::write(place.at("eval.toml"), longer.replace("MODEL", MODEL)).unwrap();
     let (code, out, _) = place.study(&["--dry-run"]);
     assert!(code == 0 && out.contains("# 2 commands are left"), "{out}");
+}
+
+const FOREIGN: &str = r#"
+seeds = [1]
+sparsities = [0.875]
+model = "MODEL"
+evaluation = "eval.toml"
+
+[[prepare]]
+name = "duo"
+creates = "duo.safetensors"
+command = ["mask", "import", "DIR/duo", "{duo}", "--model", "{model}", "--num-retrieval", "4"]
+
+[[prepare]]
+name = "prulong"
+creates = "prulong.safetensors"
+command = [
+    "mask", "import", "DIR/masks.tsv", "{prulong}", "--from", "prulong-tsv", "--model", "{model}", "--sink-len", "4",
+    "--window-len", "32",
+]
+
+[[prepare]]
+name = "kvzip"
+creates = "kvzip.safetensors"
+command = [
+    "mask", "import", "DIR/scores.safetensors", "{kvzip}", "--from", "kvzip", "--model", "{model}", "--sink-len", "4",
+    "--window-len", "32", "--num-retrieval", "4",
+]
+
+[[arms]]
+kind = "masks"
+name = "foreign"
+about = "what other tools wrote: soft gates, a binary mask, scores"
+masks = ["duo.safetensors", "prulong.safetensors", "kvzip.safetensors"]
+"#;
+
+/// Scores of 4 layers of 8 kv heads whose four highest are a fixed choice, however far they lie above the rest.
+fn scores(high: f64, low: f64) -> Vec<f64> {
+    let score = |head: usize| if head % 9 == 3 { high } else { low };
+    (0..32).map(score).collect()
+}
+
+fn table(scores: &[f64]) -> String {
+    let row = |row: &[f64]| -> String {
+        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        cells.join("\t") + "\n"
+    };
+    scores.chunks(8).map(row).collect()
+}
+
+fn score_file(scores: &[f64]) -> Vec<u8> {
+    let narrow = |score: &f64| score.to_string().parse::<f32>().unwrap().to_le_bytes();
+    let bytes: Vec<u8> = scores.iter().flat_map(narrow).collect();
+    let view = TensorView::new(Dtype::F32, vec![4, 8], &bytes).unwrap();
+    safetensors::serialize([("head_score", view)], None).unwrap()
+}
+
+#[test]
+fn masks_and_scores_of_other_tools_are_asked_like_our_own() {
+    let place = Place::new();
+    std::fs::create_dir(place.at("duo")).unwrap();
+    let files = [
+        ("study.toml", FOREIGN.replace("DIR", text(place.0.path()))),
+        ("duo/full_attention_heads.tsv", table(&scores(0.9, 0.2))),
+        (
+            "duo/config.json",
+            r#"{"sink_size":4,"recent_size":32}"#.to_owned(),
+        ),
+        ("masks.tsv", table(&scores(1.0, 0.0))),
+    ];
+    for (name, content) in files {
+        std::fs::write(place.at(name), content.replace("MODEL", MODEL)).unwrap();
+    }
+    std::fs::write(
+        place.at("scores.safetensors"),
+        score_file(&scores(7.5, -3.0)),
+    )
+    .unwrap();
+    let (code, out, err) = place.study(&["--json"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let curve = &report["critical"]["panels"][0]["curves"][0];
+    assert_eq!(curve["family"], "foreign", "{report:#}");
+
+    // What a method answered, and the keys and values it held for that.
+    let mut answers: BTreeMap<String, Vec<[Value; 2]>> = BTreeMap::new();
+    for line in place.answers("foreign") {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let method = line["method"].as_str().unwrap().to_owned();
+        let found = ["output_ids", "kv"].map(|key| line[key].clone());
+        answers.entry(method).or_default().push(found);
+    }
+    assert_eq!(answers["mask-1"].len(), 2);
+    assert_eq!(answers["mask-1"], answers["mask-2"]);
+    assert_eq!(answers["mask-1"], answers["mask-3"]);
+    for other in ["full", "all-streaming"] {
+        assert_ne!(answers["mask-1"][0][1], answers[other][0][1], "{other}");
+    }
 }

@@ -23,6 +23,8 @@ use crate::train::optimizer::host_adamw::{AdamSettings, HostAdamW, Rate};
 
 mod flags;
 
+use flags::Flags;
+
 /// A gate above this counts as a retrieval head, one below the rest to 1 as a streaming head.
 const DECIDED: f64 = 0.9;
 
@@ -39,6 +41,8 @@ pub struct DuoConstants {
     pub penalty: f64,
     /// What an open gate lets through.
     pub open_end: OpenEnd,
+    /// Steps that the run is planned for; only its red flags ask.
+    pub num_steps: u64,
 }
 
 /// Gates under training.
@@ -54,6 +58,7 @@ pub struct DuoAttention {
     grads: Vec<f64>,
     /// Mean of the gates that the step computed with.
     mean: f64,
+    flags: Flags,
 }
 
 impl DuoAttention {
@@ -76,6 +81,7 @@ impl DuoAttention {
             constants,
             grads: vec![0.0; count],
             mean,
+            flags: Flags::new(constants.num_steps, &[]),
         }
     }
 
@@ -199,14 +205,14 @@ impl Method for DuoAttention {
             );
     }
 
-    fn watch(&mut self, _done: &[Record]) {}
+    fn watch(&mut self, done: &[Record]) {
+        self.flags = Flags::new(self.constants.num_steps, done);
+    }
 
     fn observe(&mut self, record: &mut Record, moment: Moment) {
-        if moment == Moment::Last {
-            for (code, text) in flags::of_end((&self.start, &self.gates), self.num_kv_heads) {
-                record.event(code, text);
-            }
-        }
+        let gates = (&*self.start, &*self.gates);
+        self.flags
+            .observe(record, gates, (self.num_kv_heads, moment));
     }
 
     fn picture(&self) -> Option<GatePicture> {

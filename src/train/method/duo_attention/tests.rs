@@ -16,6 +16,7 @@ fn method(gates: &[f64]) -> DuoAttention {
         },
         penalty: 0.05,
         open_end: OpenEnd::Teacher,
+        num_steps: 40,
     };
     DuoAttention::new(2, gates.to_vec(), constants)
 }
