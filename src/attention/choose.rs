@@ -57,7 +57,7 @@ pub fn choose(request: &str, case: Case) -> Result<Choice, AttentionError> {
     let backend: Box<dyn Backend> = match pick {
         Pick::Reference => Box::new(Reference),
         Pick::CpuFlash => Box::new(CpuFlash),
-        Pick::CpuFused => Box::new(CpuFused),
+        Pick::CpuFused => Box::new(CpuFused::default()),
         Pick::Flash => Box::new(Flash::new(CudaSymbols::loaded())),
         Pick::Cudnn => Box::new(Cudnn::new(CudaSymbols::loaded())),
     };

@@ -32,22 +32,33 @@ use crate::torch::host_view::with_f32;
 use backward::Saved;
 use forward::Branch;
 use problem::{Dense, Problem, Shares, Sizes};
+use pulp::Arch;
 use tch::{Device, Kind, Tensor};
 
 /// The kernel of this module; what it does not take goes to libtorch's flash attention ([`CpuFlash`]).
 #[derive(Debug, Clone, Copy)]
-pub struct CpuFused;
+pub struct CpuFused {
+    arch: Arch,
+}
+
+impl Default for CpuFused {
+    /// With the widest registers of this processor.
+    fn default() -> Self {
+        Self { arch: Arch::new() }
+    }
+}
 
 /// Operands as the kernel reads them: whole, f32, on the CPU.
 struct Operands {
     tensors: [Tensor; 3],
     sizes: Sizes,
     kind: Kind,
+    arch: Arch,
 }
 
 impl Operands {
     /// `None` for another device or dtype, or where there is nothing to attend to.
-    fn new(qkv: Qkv) -> Option<Self> {
+    fn new(qkv: Qkv, arch: Arch) -> Option<Self> {
         let (b, t, h, d, s, num_kv_heads) = qkv.dims().ok()?;
         let kind = qkv.q.kind();
         let is_taken = qkv.q.device() == Device::Cpu && CpuFused::takes(kind);
@@ -66,6 +77,7 @@ impl Operands {
                 head_dim: size(d)?,
             },
             kind,
+            arch,
         })
     }
 
@@ -97,6 +109,7 @@ impl Operands {
                 span: mixed.span,
                 shares: &shares,
                 scale: scale_of(self.sizes.head_dim),
+                arch: self.arch,
             };
             with_f32(extra.each_ref(), |views| {
                 solve(&problem, views.map(|view| view.values()))
@@ -189,8 +202,8 @@ impl CpuFused {
         [Kind::Float, Kind::BFloat16].contains(&kind)
     }
 
-    fn dense_forward(qkv: Qkv, visibility: Visibility) -> Option<Attended> {
-        let operands = Operands::new(qkv)?;
+    fn dense_forward(self, qkv: Qkv, visibility: Visibility) -> Option<Attended> {
+        let operands = Operands::new(qkv, self.arch)?;
         let dense = dense(visibility, &operands.sizes)?;
         let mixed = Mixed {
             z: &only_full(operands.sizes.num_kv_heads),
@@ -202,12 +215,13 @@ impl CpuFused {
     }
 
     fn dense_backward(
+        self,
         dout: &Tensor,
         qkv: Qkv,
         attended: &Attended,
         visibility: Visibility,
     ) -> Option<InputGrads> {
-        let operands = Operands::new(qkv)?;
+        let operands = Operands::new(qkv, self.arch)?;
         let dense = dense(visibility, &operands.sizes)?;
         let mixed = Mixed {
             z: &only_full(operands.sizes.num_kv_heads),
@@ -228,7 +242,7 @@ impl Backend for CpuFused {
 
     fn forward(&self, qkv: Qkv, visibility: Visibility) -> Attended {
         let one_query = qkv.q.size().get(1) == Some(&1);
-        let ours = || Self::dense_forward(qkv, visibility);
+        let ours = || self.dense_forward(qkv, visibility);
         let found = if one_query { None } else { ours() };
         found.unwrap_or_else(|| CpuFlash.forward(qkv, visibility))
     }
@@ -240,12 +254,13 @@ impl Backend for CpuFused {
         attended: &Attended,
         visibility: Visibility,
     ) -> InputGrads {
-        Self::dense_backward(dout, qkv, attended, visibility)
+        self.dense_backward(dout, qkv, attended, visibility)
             .unwrap_or_else(|| CpuFlash.backward(dout, qkv, attended, visibility))
     }
 
     fn forward_mixed(&self, qkv: Qkv, mixed: &Mixed) -> Option<[Option<Attended>; 2]> {
-        let operands = Operands::new(qkv).filter(|operands| operands.are_whole(mixed))?;
+        let operands =
+            Operands::new(qkv, self.arch).filter(|operands| operands.are_whole(mixed))?;
         let branches = operands.solve(Dense::Causal, mixed, [], |problem, []| {
             forward::forward(problem)
         })?;
@@ -265,7 +280,8 @@ impl Backend for CpuFused {
         mixed: &Mixed,
         [full, streaming]: [Option<&Attended>; 2],
     ) -> Option<InputGrads> {
-        let operands = Operands::new(qkv).filter(|operands| operands.are_whole(mixed))?;
+        let operands =
+            Operands::new(qkv, self.arch).filter(|operands| operands.are_whole(mixed))?;
         // A branch that no head has stands as the other one: nothing reads it.
         let [some_full, some_streaming] = [full.or(streaming)?, streaming.or(full)?];
         let extra = [

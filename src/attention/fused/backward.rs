@@ -93,7 +93,7 @@ fn solve(
     share::each(
         threads,
         tasks(heads, &dq, &mut of_keys),
-        || Scratch::new(&sizes, &workers),
+        || Scratch::new(&sizes, &workers, problem.arch),
         |scratch, task| task.solve(seen, scratch),
     );
     let sums = |tiles: Vec<InTurn>| tiles.into_iter().map(InTurn::into_sums).collect();
@@ -106,15 +106,17 @@ struct Scratch<'a> {
     scores: Buffer,
     products: Buffer,
     watch: Watch<'a>,
+    arch: Arch,
 }
 
 impl<'a> Scratch<'a> {
-    fn new(sizes: &Sizes, workers: &'a Workers) -> Self {
+    fn new(sizes: &Sizes, workers: &'a Workers, arch: Arch) -> Self {
         let [scores, products] = [0, 1].map(|_| Buffer::zeros(sizes.tile_rows() * TILE));
         Self {
             scores,
             products,
             watch: Watch(workers),
+            arch,
         }
     }
 }
@@ -157,7 +159,7 @@ impl Task<'_> {
             seen[branch].as_deref().filter(|_| stats.is_some())
         };
         *self.grads = [0, 1].map(|_| Buffer::zeros(TILE * self.head.width));
-        Arch::new().dispatch(Solve {
+        scratch.arch.dispatch(Solve {
             seen: [has(0), has(1)],
             task: self,
             scratch,
@@ -191,6 +193,7 @@ impl WithSimd for Solve<'_, '_> {
             scores,
             products,
             watch,
+            ..
         } = self.scratch;
         let keys = first_key..first_key + TILE;
         for (tile, dq) in dq.iter().enumerate() {

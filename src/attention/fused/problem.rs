@@ -3,6 +3,7 @@
 use super::panels::{PANEL, put_row};
 use super::seen::{Seen, TileSeen};
 use crate::span::Span;
+use pulp::Arch;
 use std::ops::Range;
 
 /// Rows of a tile (queries of a group) and keys of a tile: whole panels, and whole blocks of the spans in use (128), so that no
@@ -114,6 +115,8 @@ pub(super) struct Problem<'a> {
     pub(super) shares: &'a [Shares],
     /// Factor of scores.
     pub(super) scale: f32,
+    /// Whose registers it is solved in.
+    pub(super) arch: Arch,
 }
 
 /// Scores of larger numbers are no longer told from infinity.

@@ -56,6 +56,8 @@ pub(super) fn product<S: Simd, A: Left>(
     sums: Sums<'_>,
     part: &Part,
 ) {
+    #[cfg(test)]
+    work::add(part);
     simd.vectorize(Product {
         left,
         right,
@@ -237,6 +239,30 @@ fn store<S: Simd, const M: usize, const P: usize, const R: usize>(
         for (out, sum) in row[register..register + R].iter_mut().zip(&sums[p]) {
             *out = if add { simd.add_f32s(*out, *sum) } else { *sum };
         }
+    }
+}
+
+/// What products are worth, counted where tests ask.
+#[cfg(test)]
+pub(super) mod work {
+    use super::Part;
+    use std::cell::Cell;
+
+    thread_local! {
+        static NUM_PRODUCTS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Adds the multiplications of `part`.
+    pub(super) fn add(part: &Part) {
+        let num = part.rows.len() * part.depths.len() * part.columns.len();
+        NUM_PRODUCTS.set(NUM_PRODUCTS.get() + num);
+    }
+
+    /// Multiplications of `solve` on this thread.
+    pub(in super::super) fn of(solve: impl FnOnce()) -> usize {
+        NUM_PRODUCTS.set(0);
+        solve();
+        NUM_PRODUCTS.get()
     }
 }
 

@@ -1,12 +1,17 @@
 //! The kernel against the reference in f64, by the tolerance rule: no worse than twice the reference in f32.
 
 use super::CpuFused;
+use super::problem::TILE;
+use super::product::work;
 use crate::attention::gated::{GatedAttention, Wanted};
+use crate::attention::packed::Documents;
 use crate::attention::reference::Reference;
+use crate::attention::streaming;
 use crate::attention::testing::{assert_no_worse, normal, relative_error};
 use crate::attention::{Attended, Backend, InputGrads, Mixed, Qkv, Visibility};
 use crate::span::Span;
 use crate::torch::threads::set_threads;
+use pulp::Arch;
 use tch::{Kind, Tensor};
 
 /// `[B, T, S]`, `[K, G, D]`.
@@ -112,7 +117,7 @@ fn dense_problems_equal_the_reference() {
             Visibility::Window(9),
             Visibility::Window(100),
         ] {
-            let found = dense(&CpuFused, &narrow, visibility);
+            let found = dense(&CpuFused::default(), &narrow, visibility);
             let naive = dense(&Reference, &narrow, visibility);
             let oracle = dense(&Reference, &x, visibility);
             assert_rule(
@@ -154,8 +159,12 @@ fn mixed_branches_equal_the_reference_that_solves_them_in_turn() {
             };
             let x = inputs(shape);
             let narrow = in_kind(&x, Kind::Float);
-            assert!(CpuFused.forward_mixed(of(&narrow), &mixed).is_some());
-            let found = gated(&CpuFused, &narrow, &mixed);
+            assert!(
+                CpuFused::default()
+                    .forward_mixed(of(&narrow), &mixed)
+                    .is_some()
+            );
+            let found = gated(&CpuFused::default(), &narrow, &mixed);
             let naive = gated(&Reference, &narrow, &mixed);
             let oracle = gated(&Reference, &x, &mixed);
             let case = format!("{span:?} {shape:?} {z:?}");
@@ -172,7 +181,7 @@ fn bf16_is_widened_and_rounded_once() {
         span: Some(&span),
     };
     let short = in_kind(&inputs(([1, 61, 61], [3, 2, 16])), Kind::BFloat16);
-    let found = gated(&CpuFused, &short, &mixed);
+    let found = gated(&CpuFused::default(), &short, &mixed);
     assert_eq!(found[0].1.kind(), Kind::BFloat16);
     let naive = gated(&Reference, &short, &mixed);
     let oracle = gated(&Reference, &in_kind(&short, Kind::Double), &mixed);
@@ -194,7 +203,7 @@ fn a_window_that_misses_nearly_everything_stays_finite() {
     let _ = x[1].fill_(-100.0);
     let _ = x[1].narrow(1, 0, 1).fill_(100.0);
     let narrow = in_kind(&x, Kind::Float);
-    let found = gated(&CpuFused, &narrow, &mixed);
+    let found = gated(&CpuFused::default(), &narrow, &mixed);
     let naive = gated(&Reference, &narrow, &mixed);
     let oracle = gated(&Reference, &x, &mixed);
     assert_rule(&found, &naive, &oracle, "far");
@@ -209,7 +218,7 @@ fn numbers_that_are_none_are_not_hidden() {
             .narrow(1, 2, 1)
             .narrow(2, 0, 1)
             .fill_(poison);
-        let found = dense(&CpuFused, &spoiled, Visibility::Causal);
+        let found = dense(&CpuFused::default(), &spoiled, Visibility::Causal);
         let out = &found[0].1;
         let is_nan = |head: i64| out.narrow(2, head, 1).narrow(1, 4, 1).isnan().all();
         assert_eq!(is_nan(0).int64_value(&[]), 1, "operand {operand}");
@@ -243,7 +252,7 @@ fn threads_change_nothing_and_equal_the_reference() {
             let narrow = in_kind(&x, Kind::Float);
             let by_count = [1, 2, 3].map(|count| {
                 set_threads(count).unwrap();
-                gated(&CpuFused, &narrow, &mixed)
+                gated(&CpuFused::default(), &narrow, &mixed)
             });
             set_threads(1).unwrap();
             let naive = gated(&Reference, &narrow, &mixed);
@@ -264,7 +273,7 @@ fn what_it_does_not_take_is_solved_by_libtorch() {
     let mask = crate::attention::reference::causal_mask(6, 6, x[0].device());
     let oracle = dense(&Reference, &x, Visibility::Causal);
     for visibility in [Visibility::Causal, Visibility::Masked(&mask)] {
-        let found = dense(&CpuFused, &x, visibility);
+        let found = dense(&CpuFused::default(), &x, visibility);
         for ((what, found), (_, oracle)) in found.iter().zip(&oracle) {
             assert!(relative_error(found, oracle) <= 1e-10, "{what}");
         }
@@ -274,5 +283,164 @@ fn what_it_does_not_take_is_solved_by_libtorch() {
         span: None,
     };
     let narrow = in_kind(&x, Kind::Float);
-    assert!(CpuFused.forward_mixed(of(&narrow), &undecided).is_none());
+    assert!(
+        CpuFused::default()
+            .forward_mixed(of(&narrow), &undecided)
+            .is_none()
+    );
+}
+
+/// Every set of registers that this processor has: what another one would compute is tested here too.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    {
+        archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        archs.extend(pulp::x86::V4::try_new().map(Arch::V4));
+    }
+    archs
+}
+
+#[test]
+fn every_set_of_registers_equals_the_reference() {
+    let span = Span::new(4, 32, 1).unwrap();
+    for (shape, z) in [
+        (([1, 150, 150], [3, 2, 24]), vec![0.0, 0.4, 1.0]),
+        (([2, 61, 61], [2, 1, 64]), vec![0.3, 0.8]),
+    ] {
+        let mixed = Mixed {
+            z: &z,
+            span: Some(&span),
+        };
+        let x = inputs(shape);
+        let narrow = in_kind(&x, Kind::Float);
+        let (naive, oracle) = (
+            gated(&Reference, &narrow, &mixed),
+            gated(&Reference, &x, &mixed),
+        );
+        let [naive_full, full] = [&narrow, &x].map(|x| dense(&Reference, x, Visibility::Causal));
+        for arch in archs() {
+            let fused = CpuFused { arch };
+            let case = format!("{arch:?} {shape:?}");
+            assert_rule(&gated(&fused, &narrow, &mixed), &naive, &oracle, &case);
+            let found = dense(&fused, &narrow, Visibility::Causal);
+            assert_rule(&found, &naive_full, &full, &case);
+        }
+    }
+}
+
+#[test]
+fn streaming_attention_alone_equals_the_dense_mask() {
+    for (sink, window, block) in [(0, 2, 1), (2, 5, 1), (4, 8, 4), (3, 40, 1), (16, 64, 16)] {
+        let span = Span::new(sink, window, block).unwrap();
+        for len in [7, 41, 190] {
+            let x = inputs(([2, len, len], [2, 2, 4]));
+            let narrow = in_kind(&x, Kind::Float);
+            let attended = streaming::forward(&CpuFused::default(), of(&narrow), &span);
+            let fused = CpuFused::default();
+            let grads = streaming::backward(&fused, &narrow[3], of(&narrow), &attended, &span);
+            let mask = streaming::dense_mask(&span, usize::try_from(len).unwrap());
+            let [naive, oracle] =
+                [&narrow, &x].map(|x| dense(&Reference, x, Visibility::Masked(&mask)));
+            let case = format!("{span:?} T = {len}");
+            assert_rule(&answers(attended, grads), &naive, &oracle, &case);
+        }
+    }
+}
+
+/// A row of documents: outputs and gradients.
+fn packed(backend: &dyn Backend, x: &[Tensor; 4], lens: &[usize], mixed: &Mixed) -> Answers {
+    let rows = x.each_ref().map(|x| x.squeeze_dim(0));
+    let attention = GatedAttention {
+        backend,
+        span: mixed.span,
+    };
+    let documents = Documents::new(lens);
+    let (out, branches) = documents.forward(&attention, of(&rows), mixed.z);
+    let wanted = Wanted::GatesAndInputs;
+    let gates = (mixed.z, &branches);
+    let grads = documents.backward(&attention, &rows[3], of(&rows), gates, wanted);
+    let inputs = grads.inputs.unwrap();
+    vec![
+        ("out", out),
+        ("dz", Tensor::from_slice(&grads.dz).to_kind(x[0].kind())),
+        ("dq", inputs.dq),
+        ("dk", inputs.dk),
+        ("dv", inputs.dv),
+    ]
+}
+
+#[test]
+fn documents_of_one_row_equal_the_reference() {
+    let span = Span::new(1, 3, 1).unwrap();
+    let mixed = Mixed {
+        z: &[0.25, 1.0, 0.0, 0.7],
+        span: Some(&span),
+    };
+    let lens = [4, 4, 90, 1, 4, 33];
+    let x = inputs(([1, 136, 136], [4, 2, 8]));
+    let narrow = in_kind(&x, Kind::Float);
+    let found = packed(&CpuFused::default(), &narrow, &lens, &mixed);
+    let naive = packed(&Reference, &narrow, &lens, &mixed);
+    let oracle = packed(&Reference, &x, &lens, &mixed);
+    assert_rule(&found, &naive, &oracle, "documents");
+}
+
+/// Multiplications of a forward and a backward pass of one kv head with `group` queries a key, on one thread.
+fn work_of(num_tokens: i64, (z, group): (f64, i64), span: &Span) -> [usize; 2] {
+    let x = in_kind(
+        &inputs(([1, num_tokens, num_tokens], [1, group, 16])),
+        Kind::Float,
+    );
+    let attention = GatedAttention {
+        backend: &CpuFused::default(),
+        span: Some(span),
+    };
+    set_threads(1).unwrap();
+    let mut branches = None;
+    let forward = work::of(|| branches = Some(attention.forward(of(&x), &[z]).1));
+    let branches = branches.unwrap();
+    let backward = work::of(|| {
+        attention.backward(&x[3], of(&x), &[z], &branches, Wanted::GatesAndInputs);
+    });
+    [forward, backward]
+}
+
+/// Pairs of tiles of which something is seen, for one query a key.
+fn num_pairs(num_tokens: usize, sees: impl Fn(usize, usize) -> bool) -> usize {
+    let tiles = || (0..num_tokens).step_by(TILE);
+    let is_seen = |queries: usize, keys: usize| {
+        let keys = keys..keys + TILE;
+        (queries..queries + TILE).any(|q| keys.clone().any(|key| sees(q, key)))
+    };
+    let pairs = tiles().flat_map(|queries| tiles().map(move |keys| (queries, keys)));
+    pairs
+        .filter(|(queries, keys)| is_seen(*queries, *keys))
+        .count()
+}
+
+/// A kernel that computes what nobody sees, or each branch for itself, does more of it, on every machine alike.
+#[test]
+fn only_tiles_that_are_seen_are_multiplied_and_both_branches_share_them() {
+    const PRODUCT: usize = TILE * TILE * 16;
+    let span = Span::new(TILE, 2 * TILE, TILE).unwrap();
+    for num_tiles in [2, 5, 8] {
+        let len = num_tiles * TILE;
+        let tokens = i64::try_from(len).unwrap();
+        let full = num_pairs(len, |q, key| key <= q);
+        let streaming = num_pairs(len, |q, key| span.sees(q, key));
+        let work = |z, group| work_of(tokens, (z, group), &span);
+        assert_eq!(work(1.0, 1), [2 * full * PRODUCT, 5 * full * PRODUCT]);
+        let expected = [2 * streaming * PRODUCT, 5 * streaming * PRODUCT];
+        assert_eq!(work(0.0, 1), expected, "streaming, {num_tiles} tiles");
+        assert_eq!(work(0.5, 1), work(1.0, 1), "both, {num_tiles} tiles");
+        // Twice the queries.
+        let [of_pair, of_one] = [2, 1].map(|group| work(0.0, group));
+        assert!(
+            of_pair
+                .iter()
+                .zip(of_one)
+                .all(|(pair, one)| *pair <= 2 * one)
+        );
+    }
 }

@@ -156,7 +156,7 @@ fn the_fused_kernel_is_as_good_as_the_reference_in_lower_precision() {
                 let naive = Naive::new(&exact, kind, CPU, |inputs| {
                     found(&Reference, inputs, &gates, open_end)
                 });
-                let found = found(&CpuFused, &naive.inputs, &gates, open_end);
+                let found = found(&CpuFused::default(), &naive.inputs, &gates, open_end);
                 for ((index, found), name) in (0..).zip(&found).zip(["out", "dq", "dk", "dv", "dg"])
                 {
                     let what = format!("{name} {gates:?} {open_end:?} {kind:?}");

@@ -21,6 +21,7 @@ pub(super) struct Tile {
     out_t: Buffer,
     max: Buffer,
     sum: Buffer,
+    arch: Arch,
 }
 
 impl Tile {
@@ -33,6 +34,7 @@ impl Tile {
             out_t: Buffer::zeros(width * rows),
             max: Buffer::zeros(rows),
             sum: Buffer::zeros(rows),
+            arch: problem.arch,
         }
     }
 
@@ -70,7 +72,7 @@ impl Tile {
 
     /// Takes in the keys that are seen.
     pub(super) fn walk(&mut self, kv: &KvHead, seen: &TileSeen) {
-        Arch::new().dispatch(Walk {
+        self.arch.dispatch(Walk {
             tile: self,
             kv,
             seen,
