@@ -1,6 +1,7 @@
 //! `prulong estimate`.
 
 use crate::cli::estimate_report::Report;
+use crate::cli::estimate_run::RunWork;
 use crate::cli::output::{self, Output};
 use crate::cli::plan_args::{PlanArgs, PlanError, PlannedModel, of_folder};
 use crate::cli::{amounts, train_setup};
@@ -24,7 +25,8 @@ Ends with 1 if the step does not fit into `--gpu-memory-gb`, and says what to ch
 /// What a step is counted in where nobody names a dtype: what `auto` takes on a GPU.
 const DTYPE: Dtype = Dtype::Bf16;
 
-/// Say what a training step needs, before it runs: parameters, bytes by part, FLOPs, and time at a given rate.
+/// Say what a training step needs, before it runs: parameters, bytes by part, FLOPs, and time at a given rate; of a file, also
+/// what the whole run does.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = NOTES)]
 pub struct Args {
@@ -88,12 +90,13 @@ impl Coded for DoesNotFit {
 /// # Errors
 /// What is wrong with the file, the model or a length; 1 if the step does not fit.
 pub fn run(args: Args) -> Result<(), AnyFault> {
-    let (name, plan) = match &args.config {
+    let (name, plan, work) = match &args.config {
         Some(path) => from_config(&args, path)?,
         None => from_flags(&args)?,
     };
     let limit_bytes = args.gpu_memory_gb.map(|gigabytes| gigabytes * 1e9);
-    let report = Report::new(name, plan, limit_bytes, args.tflops.map(|rate| rate * 1e12));
+    let rate = args.tflops.map(|rate| rate * 1e12);
+    let report = Report::new(name, (plan, work), limit_bytes, rate);
     if args.json {
         output::json(&report.object())?;
     } else {
@@ -114,10 +117,13 @@ pub fn run(args: Args) -> Result<(), AnyFault> {
     }
 }
 
-fn from_flags(args: &Args) -> Result<(String, Plan), AnyFault> {
+/// A model's name, one row of it, and all rows where a file says how many there are.
+type Subject = (String, Plan, Option<RunWork>);
+
+fn from_flags(args: &Args) -> Result<Subject, AnyFault> {
     let PlannedModel { name, config } = args.plan.planned_model()?.ok_or(PlanError::NoModel)?;
     let dtype = args.dtype.unwrap_or(DTYPE);
-    Ok((name, args.plan.plan(&config, dtype, gates(args))?))
+    Ok((name, args.plan.plan(&config, dtype, gates(args))?, None))
 }
 
 fn gates(args: &Args) -> Gates {
@@ -125,7 +131,7 @@ fn gates(args: &Args) -> Gates {
     args.sparsity.map_or(Gates::Between, ends)
 }
 
-fn from_config(args: &Args, path: &Path) -> Result<(String, Plan), AnyFault> {
+fn from_config(args: &Args, path: &Path) -> Result<Subject, AnyFault> {
     let config = load::<TrainFile>(path, &args.overrides)?.config;
     let model = match args.plan.planned_model()? {
         Some(model) => model,
@@ -147,7 +153,8 @@ fn from_config(args: &Args, path: &Path) -> Result<(String, Plan), AnyFault> {
     if let Some(dtype) = args.dtype {
         plan.dtype = dtype;
     }
-    Ok((model.name, plan))
+    let work = RunWork::of(&config, &plan);
+    Ok((model.name, plan, Some(work)))
 }
 
 /// One step of a run of `config` on rows of `num_tokens`.

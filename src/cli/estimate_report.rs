@@ -1,5 +1,6 @@
 //! What `prulong estimate` prints: the table and the JSON object.
 
+use crate::cli::estimate_run::RunWork;
 use crate::config::loss::{Offload, Saving};
 use crate::estimate::flops::Flops;
 use crate::estimate::memory::Memory;
@@ -22,13 +23,14 @@ pub(super) struct Report {
     remedies: Vec<Remedy>,
     offloaded: Option<Offloaded>,
     flops_per_s: Option<f64>,
+    work: Option<RunWork>,
 }
 
 impl Report {
-    /// Estimates `plan` for a device of `limit_bytes` that does `flops_per_s`.
+    /// Estimates `plan`, and all rows of a run, for a device of `limit_bytes` that does `flops_per_s`.
     pub(super) fn new(
         name: String,
-        plan: Plan,
+        (plan, work): (Plan, Option<RunWork>),
         limit_bytes: Option<f64>,
         flops_per_s: Option<f64>,
     ) -> Self {
@@ -43,6 +45,7 @@ impl Report {
             plan,
             limit_bytes,
             flops_per_s,
+            work,
         }
     }
 
@@ -93,6 +96,7 @@ impl Report {
             "performed_flops": self.flops.performed(),
             "flops_per_s": self.flops_per_s,
             "seconds_per_row": self.seconds(),
+            "run": self.work.as_ref().map(|work| work.object(self.flops_per_s)),
             "limit_bytes": self.limit_bytes,
             "fits": self.limit_bytes.map(|limit| self.memory.peak() <= limit),
             "remedies": self.remedies.iter().map(remedy).collect::<Vec<_>>(),
@@ -108,6 +112,7 @@ impl Report {
         lines.extend(self.flop_lines());
         lines.push(String::new());
         lines.push(self.time_line());
+        lines.extend(self.work.as_ref().map(|work| work.line(self.flops_per_s)));
         lines.extend(self.fit_lines());
         lines
     }

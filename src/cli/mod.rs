@@ -34,6 +34,7 @@ pub mod doctor;
 mod doctor_kernels;
 pub mod estimate;
 mod estimate_report;
+mod estimate_run;
 pub mod eval;
 mod eval_console;
 mod eval_dry_run;

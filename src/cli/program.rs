@@ -55,7 +55,7 @@ pub enum Command {
     Generate(super::generate::Args),
     /// Say what a method would cost in keys and values, without a model.
     Footprint(super::footprint::Args),
-    /// Say what a training step needs, before it runs: bytes by part, FLOPs, and time at a given rate.
+    /// Say what a training step needs, before it runs: bytes by part, FLOPs, and time at a given rate; of a file, the whole run's too.
     Estimate(super::estimate::Args),
     /// Measure how fast this machine trains.
     Bench(super::bench::Args),

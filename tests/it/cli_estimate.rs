@@ -36,6 +36,32 @@ fn the_published_recipe_is_estimated_from_its_file_without_model_and_data() {
     let seconds = found["seconds_per_row"].as_f64().unwrap();
     assert!((seconds - performed / 600e12).abs() < 1e-9);
     assert_eq!(found["fits"], Value::Null);
+    // A million tokens a step; the target rises from 0 to 0.7 over the first 0.8 of 1,000 steps.
+    let run = &found["run"];
+    let number = |of: &Value, key: &str| of[key].as_f64().unwrap();
+    assert_eq!(
+        [&run["num_steps"], &run["rows_per_step"]],
+        [&json!(1000), &json!(16.0)]
+    );
+    assert!((number(run, "seconds") / (16_000.0 * seconds) - 1.0).abs() < 1e-12);
+    let decided = &run["decided"];
+    let sparsity = number(decided, "mean_sparsity");
+    // Half of 0.7 over 0.8 of the steps, 0.7 over the rest.
+    assert!((sparsity - 0.42).abs() < 1e-3, "{sparsity}");
+    let flags = [
+        "estimate",
+        "--shape",
+        "llama-3.1-8b",
+        "--seq",
+        "65536",
+        "--json",
+        "--sparsity",
+    ];
+    let ends = object(&[&flags[..], &[&sparsity.to_string(), "--config", config]].concat());
+    let share = number(decided, "performed_flops") / (16_000.0 * number(&ends, "performed_flops"));
+    assert!((share - 1.0).abs() < 1e-12, "{share}");
+    assert_eq!(ends["run"]["decided"], Value::Null);
+    assert_eq!(object(&flags[..6])["run"], Value::Null);
     // The file's settings can be replaced, and flags win over both.
     let set = ["--set", "memory.saving=all", "--seq", "65536", "--json"];
     assert_eq!(object(&[&words[..], &set].concat())["plan"]["save"], "all");
@@ -198,6 +224,9 @@ fn measure(model: &str, save: &str, [method, sparsity]: [&str; 2]) -> (f64, f64)
         "512",
         "--backend",
         "cpu-flash",
+        // In bf16 that kernel keeps buffers of its own, and some processors take it unless told otherwise.
+        "--dtype",
+        "f32",
         "--mlp-chunk",
         "1024",
         "--json",
