@@ -32,6 +32,7 @@ mod doctor;
 mod duo_attention;
 mod export_critical;
 mod engine_bench;
+mod engine_kernels;
 mod fault_eval;
 mod fault_runs;
 mod fault_store;
