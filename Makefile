@@ -26,7 +26,7 @@ EVAL := $(PRULONG) eval --brief --model $(MODEL) --dtype f32 --data $(DATA) --ta
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-seeds eval-tiny study test provision build bench readme-performance bench-peers test-clients fmt-check lint unit-tests doc-tests docs vocabulary deny clean-demo
+.PHONY: help demo demo-seeds eval-tiny study test provision build bench bench-store readme-performance bench-peers test-clients fmt-check lint unit-tests doc-tests docs vocabulary deny clean-demo
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -155,13 +155,18 @@ deny:
 BENCH_LINES := target/bench.jsonl
 
 # A word selects cases: `make bench BENCH=step/tiny`.
-bench: provision ## Measure training steps, inference, packer and loader: a JSON object per case, then one table
+bench: provision ## Measure training steps, inference, packer, loader and kernels: a JSON object per case, then one table
 	@mkdir -p $(dir $(BENCH_LINES))
+	@echo 'cargo bench --bench engine -- $(BENCH)' >$(BENCH_LINES).command
 	@{ cargo bench --bench engine -- $(BENCH); echo $$? >$(BENCH_LINES).status; } | tee $(BENCH_LINES)
 	@cargo run --quiet --release --example performance -- table $(BENCH_LINES)
+	@echo "to keep this: make bench-store"
 	@exit $$(cat $(BENCH_LINES).status)
 
-readme-performance: provision ## Write README's tables of results from benches/results/
+bench-store: provision ## Add what `make bench` printed last to benches/results/
+	@cargo run --quiet --release --example performance -- store $(BENCH_LINES) --command "$$(cat $(BENCH_LINES).command)"
+
+readme-performance: provision ## Write README's and kernels/README.md's tables of results from benches/results/
 	cargo run --quiet --all-features --example performance -- readme --write
 
 # Programs in Python, in a virtual environment of their own: 5 GB, fetched once.

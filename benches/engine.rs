@@ -1,11 +1,12 @@
-//! How fast the engine is on this machine: training steps, inference, packer, loader, spans; one JSON object per case.
+//! How fast the engine is on this machine: training steps, inference, packer, loader, spans, kernels; one JSON object per case.
 //!
 //! ```text
 //! cargo bench --bench engine [-- FILTER] [-- --quick]
 //! ```
 //!
 //! Every case runs in a process of its own, so that peaks of memory do not mix. Weights, tokens and text are made here;
-//! nothing is fetched. Times of a machine that others use say little: compare cases of one run.
+//! nothing is fetched. Times of a machine that others use say little: compare cases of one run. Kernels need a CUDA device:
+//! without one their cases are left out, and stderr says why.
 
 use clap::Parser;
 use prulong::cli::output;
@@ -21,6 +22,8 @@ pub(crate) mod attention;
 pub(crate) mod data;
 #[path = "engine/infer.rs"]
 pub(crate) mod infer;
+#[path = "engine/kernels.rs"]
+pub(crate) mod kernels;
 #[path = "engine/roofline.rs"]
 pub(crate) mod roofline;
 #[path = "engine/shape.rs"]
@@ -32,10 +35,11 @@ pub(crate) mod step;
 
 use attention::AttentionCase;
 use infer::{Endless, InferCase};
+use kernels::KernelCase;
 use shape::Shape;
 use step::StepCase;
 
-/// Measures training steps, inference, the packer and the loader; prints one JSON object per case.
+/// Measures training steps, inference, the packer, the loader and kernels; prints one JSON object per case.
 #[derive(Debug, Parser)]
 #[command(name = "engine", max_term_width = 100)]
 pub(crate) struct Args {
@@ -89,10 +93,12 @@ pub(crate) enum Case {
     Load,
     /// Spans that nobody listens to.
     Spans,
+    /// A kernel alone, or libtorch's operators in its place.
+    Kernel(KernelCase),
 }
 
 impl Case {
-    /// Every case, or the small ones of `--quick`.
+    /// Every case, or the small ones of `--quick`; those of kernels run where there is a device.
     pub(crate) fn all(quick: bool) -> Vec<Self> {
         let shapes: &[(Shape, &[usize])] = if quick {
             &[(Shape::Micro, &[96])]
@@ -114,15 +120,18 @@ impl Case {
         cases.extend(AttentionCase::all(quick).into_iter().map(Self::Attention));
         cases.extend(InferCase::all(quick).into_iter().map(Self::Infer));
         cases.extend([Self::Pack, Self::Load, Self::Spans]);
+        cases.extend(KernelCase::all(quick).into_iter().map(Self::Kernel));
         cases
     }
 
-    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `attention/HEAD_DIM/TOKENS/GATES/BACKEND`, `infer/SHAPE/METHOD/TOKENS`, `pack`, `load` or `spans`.
+    /// `step/SHAPE/TOKENS/DTYPE/POLICY`, `attention/HEAD_DIM/TOKENS/GATES/BACKEND`, `infer/SHAPE/METHOD/TOKENS`, `pack`, `load`, `spans` or
+    /// `kernel/NAME/ROWSxNUMBERS`.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Step(case) => case.name(),
             Self::Attention(case) => case.name(),
             Self::Infer(case) => case.name(),
+            Self::Kernel(case) => case.name(),
             Self::Pack => "pack".to_owned(),
             Self::Load => "load".to_owned(),
             Self::Spans => "spans".to_owned(),
@@ -135,6 +144,7 @@ impl Case {
             Self::Step(case) => case.measure(repeat),
             Self::Attention(case) => case.measure(repeat),
             Self::Infer(case) => case.measure(repeat),
+            Self::Kernel(case) => case.measure(repeat),
             Self::Pack => data::pack_text(quick, repeat),
             Self::Load => data::load_rows(quick, repeat),
             Self::Spans => spans::unheard(repeat),
@@ -159,7 +169,7 @@ pub(crate) struct Measured {
     pub(crate) peak_rss_bytes: Option<u64>,
     /// Whether that leaves the preparation out.
     pub(crate) is_peak_of_samples: bool,
-    /// Attention kernel; not the packer's or the loader's.
+    /// Attention kernel, or whose a kernel is; not the packer's or the loader's.
     pub(crate) backend: Option<&'static str>,
     /// Threads of one operator.
     pub(crate) threads: usize,
@@ -169,8 +179,13 @@ pub(crate) struct Measured {
     pub(crate) endless: Option<Endless>,
     /// Sink, window and block; of a training step.
     pub(crate) span: Option<[usize; 3]>,
-    /// Useful FLOPs per second over those of a large matrix product in the same dtype and process; of a training step.
+    /// Useful FLOPs per second over those of a large matrix product in the same dtype and process, of a training step; bytes per
+    /// second over those of a large copy in the same process, of a kernel.
     pub(crate) roofline_share: Option<f64>,
+    /// Bytes that must be read and written, in units of a billion, by the median wall time; of a kernel.
+    pub(crate) gb_per_s: Option<f64>,
+    /// What the driver calls the device; of a kernel.
+    pub(crate) device: Option<String>,
 }
 
 /// Tokens and bytes that one sample works through.
@@ -219,6 +234,8 @@ impl Measured {
             endless: None,
             span: None,
             roofline_share: None,
+            gb_per_s: None,
+            device: None,
         }
     }
 }
@@ -235,12 +252,8 @@ fn main() -> ExitCode {
             repeat,
         );
     }
-    let wanted = |case: &&Case| {
-        let filter = args.filter.as_deref().unwrap_or_default();
-        case.name().contains(filter)
-    };
     let mut failed = Vec::new();
-    for case in cases.iter().filter(wanted) {
+    for case in runnable(&args, cases) {
         let done = if args.list {
             output::line(case.name()).is_ok()
         } else {
@@ -253,6 +266,20 @@ fn main() -> ExitCode {
     }
     output::note(format!("engine: failed: {}", failed.join(", ")));
     ExitCode::FAILURE
+}
+
+/// The cases that were asked for, without those that cannot run here; stderr says why.
+fn runnable(args: &Args, mut cases: Vec<Case>) -> Vec<Case> {
+    let filter = args.filter.as_deref().unwrap_or_default();
+    cases.retain(|case| case.name().contains(filter));
+    let is_kernel = |case: &Case| matches!(case, Case::Kernel(_));
+    if cases.iter().any(is_kernel)
+        && let Err(reason) = kernels::place()
+    {
+        output::note(format!("engine: left out, kernel cases: {reason}"));
+        cases.retain(|case| !is_kernel(case));
+    }
+    cases
 }
 
 fn run_here(args: &Args, case: Option<&Case>, repeat: usize) -> ExitCode {

@@ -1,23 +1,33 @@
-//! What was measured, as tables: README's performance section from `benches/results/`, and one table of a `make bench`.
+//! What was measured, stored and as tables: those of README.md and `kernels/README.md` from `benches/results/`, one of a `make bench`.
 //!
 //! ```text
-//! cargo run --example performance -- readme [--write]     the tables between the markers of README.md
-//! cargo run --example performance -- table FILE           ours, roofline share and stored ratio to peers, a line per case
+//! cargo run --example performance -- readme [--write]     the tables between the markers of README.md and kernels/README.md
+//! cargo run --example performance -- table FILE           ours, roofline share and ratio to peers, a line per case
+//! cargo run --example performance -- store FILE           what `cargo bench --bench engine` printed, into benches/results/
 //! ```
 
 use clap::Parser;
 use prulong::cli::{output, program};
 use prulong::fault::{AnyFault, Coded, Kind};
+use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[path = "performance/attention.rs"]
 pub(crate) mod attention;
+#[path = "performance/date.rs"]
+pub(crate) mod date;
+#[path = "performance/kernels.rs"]
+pub(crate) mod kernels;
+#[path = "performance/machine.rs"]
+pub(crate) mod machine;
 #[path = "performance/readme.rs"]
 pub(crate) mod readme;
 #[path = "performance/results.rs"]
 pub(crate) mod results;
+#[path = "performance/store.rs"]
+pub(crate) mod store;
 #[path = "performance/table.rs"]
 pub(crate) mod table;
 
@@ -40,7 +50,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Print the tables that stand between the markers of README.md.
+    /// Print the tables that stand between the markers of README.md and of kernels/README.md.
     Readme {
         /// Put them there instead.
         #[arg(long)]
@@ -49,11 +59,28 @@ enum Action {
         /// The file.
         #[arg(long, value_name = "FILE", default_value = "README.md")]
         readme: PathBuf,
+
+        /// The file with the table of kernels.
+        #[arg(long, value_name = "FILE", default_value = "kernels/README.md")]
+        kernels: PathBuf,
     },
     /// Print one table of what `cargo bench --bench engine` printed.
     Table {
         /// A JSON object per line.
         file: PathBuf,
+    },
+    /// Add what `cargo bench --bench engine` printed to the stored results, as one run: at once, and from the same commit.
+    Store {
+        /// A JSON object per line.
+        file: PathBuf,
+
+        /// What printed it.
+        #[arg(
+            long,
+            value_name = "COMMAND",
+            default_value = "cargo bench --bench engine"
+        )]
+        command: String,
     },
 }
 
@@ -76,6 +103,28 @@ pub(crate) enum TableError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A file is empty.
+    #[error("`{path}` holds no case")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Lines that are older than the commit.
+    #[error(
+        "`{path}` was written before the commit `{commit}`: measure that, and store it at once"
+    )]
+    Stale {
+        /// The file.
+        path: PathBuf,
+        /// The commit.
+        commit: String,
+    },
+    /// Results that are stored already.
+    #[error("`{path}` holds these results already")]
+    Stored {
+        /// The file.
+        path: PathBuf,
+    },
     /// A document without the two markers.
     #[error("`{path}` has no pair of markers `{begin}` and `{end}`")]
     Markers {
@@ -93,13 +142,20 @@ impl Coded for TableError {
         match self {
             Self::Io { .. } => "performance.io",
             Self::Json { .. } => "performance.json",
+            Self::Empty { .. } => "performance.empty",
+            Self::Stale { .. } => "performance.stale",
+            Self::Stored { .. } => "performance.stored",
             Self::Markers { .. } => "performance.markers",
         }
     }
     fn kind(&self) -> Kind {
         match self {
             Self::Io { .. } => Kind::Storage,
-            Self::Json { .. } | Self::Markers { .. } => Kind::Input,
+            Self::Json { .. }
+            | Self::Empty { .. }
+            | Self::Stale { .. }
+            | Self::Stored { .. }
+            | Self::Markers { .. } => Kind::Input,
         }
     }
 }
@@ -109,6 +165,17 @@ impl TableError {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_path_buf();
         Self::Io { path, source }
+    }
+
+    /// Wraps what is wrong with the JSON of `path`.
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        let path = path.to_path_buf();
+        Self::Json { path, source }
+    }
+
+    /// Reads `text`, a part of `path`, or says what is wrong with it.
+    pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Self> {
+        serde_json::from_str(text).map_err(|source| Self::json(path, source))
     }
 }
 
@@ -120,19 +187,53 @@ pub(crate) fn call(words: impl IntoIterator<Item = OsString>) -> u8 {
 fn run(args: Args) -> Result<(), AnyFault> {
     let stored = results::load(&args.results)?;
     match args.action {
-        Action::Readme { write: false, .. } => output::line(readme::tables(&stored))?,
         Action::Readme {
-            write: true,
+            write,
             readme: path,
+            kernels: kernels_path,
         } => {
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| TableError::io(&path, error))?;
-            let text = readme::replaced(&path, &text, &stored)?;
-            std::fs::write(&path, text).map_err(|error| TableError::io(&path, error))?;
+            for (path, tables) in [
+                (&path, readme::tables(&stored)),
+                (&kernels_path, kernels::table(&stored.kernels)),
+            ] {
+                if write {
+                    rewrite(path, &tables)?;
+                } else {
+                    output::line(tables)?;
+                }
+            }
         }
         Action::Table { file } => output::line(table::table(&results::cases(&file)?, &stored))?,
+        Action::Store { file, command } => {
+            for path in store_all(&file, &command, &args.results)? {
+                output::line(path.display())?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Puts `tables` between the markers of the file `path`.
+fn rewrite(path: &Path, tables: &str) -> Result<(), TableError> {
+    let text = std::fs::read_to_string(path).map_err(|error| TableError::io(path, error))?;
+    let text = readme::replaced(path, &text, tables)?;
+    std::fs::write(path, text).map_err(|error| TableError::io(path, error))
+}
+
+/// Stores the lines of `file` in `folder`; returns the files that got some.
+fn store_all(file: &Path, command: &str, folder: &Path) -> Result<Vec<PathBuf>, TableError> {
+    let lines = std::fs::read_to_string(file).map_err(|error| TableError::io(file, error))?;
+    let written = file.metadata().and_then(|metadata| metadata.modified());
+    let written = written.map_err(|error| TableError::io(file, error))?;
+    let source = machine::Source::of(folder);
+    source.check(file, written)?;
+    let run = store::Run {
+        source: &source,
+        command,
+        date: date::day(written),
+        processor: &machine::Processor::here(),
+    };
+    run.store((file, &lines), folder)
 }
 
 fn main() -> ExitCode {

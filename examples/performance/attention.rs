@@ -57,6 +57,16 @@ pub(crate) fn table(stored: &[Found<Timed>]) -> String {
     text
 }
 
+/// Names of the cases that `case` is measured against, those that compute the same work first; none unless it is `cpu-fused`.
+pub(crate) fn peers(case: &str) -> impl Iterator<Item = String> {
+    let ours = parts(case).filter(|(.., solver)| *solver == "cpu-fused");
+    let rows = ours.into_iter().flat_map(|(head_dim, tokens, gates, _)| {
+        let of = ROWS.iter().rev().filter(move |(row, ..)| *row == gates);
+        of.map(move |(_, solver, _)| format!("attention/{head_dim}/{tokens}/{gates}/{solver}"))
+    });
+    rows.collect::<Vec<_>>().into_iter()
+}
+
 /// Whether `peer` is the case `name`, measured like `ours`.
 fn is_beside(peer: &Found<Timed>, ours: &Found<Timed>, name: &str) -> bool {
     let is_alike = peer.machine == ours.machine && peer.result.threads == ours.result.threads;

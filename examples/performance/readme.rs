@@ -1,4 +1,4 @@
-//! The tables of README's performance section, and their place in it.
+//! The tables of README's performance section, and the place of tables in a document.
 
 use super::results::{Found, Prompt, Step, Stored};
 use super::{TableError, attention};
@@ -35,11 +35,11 @@ pub(crate) fn tables(stored: &Stored) -> String {
     text
 }
 
-/// `document` with the tables of `stored` between its markers.
+/// `document` with `tables` between its markers.
 ///
 /// # Errors
 /// [`TableError::Markers`] unless both are there once, in order.
-pub(crate) fn replaced(path: &Path, document: &str, stored: &Stored) -> Result<String, TableError> {
+pub(crate) fn replaced(path: &Path, document: &str, tables: &str) -> Result<String, TableError> {
     let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
         let (_, behind) = rest.split_once(END)?;
         Some((before, behind))
@@ -49,10 +49,7 @@ pub(crate) fn replaced(path: &Path, document: &str, stored: &Stored) -> Result<S
         begin: BEGIN,
         end: END,
     })?;
-    Ok(format!(
-        "{before}{BEGIN}\n\n{}\n{END}{behind}",
-        tables(stored)
-    ))
+    Ok(format!("{before}{BEGIN}\n\n{tables}\n{END}{behind}"))
 }
 
 fn step_row(found: &Found<Step>) -> String {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
-/// Everything in `benches/results/` that compares with a peer, the last run of each case on each kind of machine.
+/// Everything in `benches/results/` that tables show, the last run of each case on each kind of machine.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
     /// Training steps.
@@ -14,6 +14,8 @@ pub(crate) struct Stored {
     pub(crate) prompts: Vec<Found<Prompt>>,
     /// Attention alone, a backend's case each.
     pub(crate) attention: Vec<Found<Timed>>,
+    /// Kernels alone, and libtorch's operators in their place.
+    pub(crate) kernels: Vec<Found<Kernel>>,
 }
 
 /// A result and where it comes from.
@@ -137,6 +139,7 @@ pub(crate) struct PromptCase {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct PromptPeer {
+    pub(crate) backend: String,
     pub(crate) rule: Option<String>,
 }
 
@@ -150,10 +153,14 @@ pub(crate) struct Agreement {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Case {
     pub(crate) case: String,
+    pub(crate) samples_ms: Vec<f64>,
+    pub(crate) cpu_ms: Vec<f64>,
+    pub(crate) threads: u64,
     pub(crate) tokens_per_s: f64,
     pub(crate) peak_rss_bytes: Option<u64>,
     pub(crate) roofline_share: Option<f64>,
     pub(crate) span: Option<[u64; 3]>,
+    pub(crate) device: Option<String>,
 }
 
 /// Such a line of one solver of an attention alone, `attention/HEAD_DIM/TOKENS/GATES/SOLVER`.
@@ -164,7 +171,16 @@ pub(crate) struct Timed {
     pub(crate) threads: u64,
 }
 
-/// The files of `folder` that compare with a peer, in the order of their names.
+/// Such a line of a kernel alone, `kernel/NAME/ROWSxNUMBERS`, or of its twin, `kernel/NAME/ROWSxNUMBERS/aten`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Kernel {
+    pub(crate) case: String,
+    pub(crate) samples_ms: Vec<f64>,
+    pub(crate) gb_per_s: f64,
+    pub(crate) roofline_share: f64,
+}
+
+/// The files of `folder` that tables show, in the order of their names.
 ///
 /// # Errors
 /// A folder or file that cannot be read, or holds something else.
@@ -172,6 +188,7 @@ pub(crate) fn load(folder: &Path) -> Result<Stored, TableError> {
     let entries = std::fs::read_dir(folder).map_err(|error| TableError::io(folder, error))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
         .collect();
     paths.sort();
     let mut stored = Stored::default();
@@ -186,6 +203,9 @@ pub(crate) fn load(folder: &Path) -> Result<Stored, TableError> {
         } else if name.starts_with("attention-cpu-") {
             let is_same = |a: &Timed, b: &Timed| a.case == b.case && a.threads == b.threads;
             keep_last(read(&path)?, &mut stored.attention, is_same);
+        } else if name.starts_with("kernels-") {
+            let is_same = |a: &Kernel, b: &Kernel| a.case == b.case;
+            keep_last(read(&path)?, &mut stored.kernels, is_same);
         }
     }
     Ok(stored)
@@ -198,19 +218,12 @@ pub(crate) fn load(folder: &Path) -> Result<Stored, TableError> {
 pub(crate) fn cases(path: &Path) -> Result<Vec<Case>, TableError> {
     let text = std::fs::read_to_string(path).map_err(|error| TableError::io(path, error))?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| parse(path, line)).collect()
+    lines.map(|line| TableError::parse(path, line)).collect()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<Run<T>>, TableError> {
     let text = std::fs::read_to_string(path).map_err(|error| TableError::io(path, error))?;
-    parse(path, &text)
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, TableError> {
-    serde_json::from_str(text).map_err(|source| TableError::Json {
-        path: path.to_path_buf(),
-        source,
-    })
+    TableError::parse(path, &text)
 }
 
 /// Adds the results of `runs`; a later one of the same case replaces an earlier one in its place.

@@ -3,7 +3,7 @@
 //! Start reading at [`runner`] (what a launcher is given), then [`rope`] (the shortest launcher). [`active`] holds the choice of
 //! the process; [`stream`] loads compiled kernels ([`nvrtc`], [`cache`]) and starts them. Each launcher's oracle is a
 //! composition of libtorch's operators in `model` or `attention`; the functions there ask [`active`] and take the kernel where
-//! it is in use.
+//! it is in use. [`timing`] measures one kernel of a launcher.
 //!
 //! **Invariant:** memory belongs to libtorch and is borrowed by address for one launch; nothing here frees it. Nothing here
 //! knows models.
@@ -23,6 +23,7 @@ pub mod source;
 pub mod stream;
 pub mod streaming_decode;
 pub mod swiglu;
+pub mod timing;
 
 #[cfg(test)]
 pub(crate) mod emulation;

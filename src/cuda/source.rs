@@ -79,6 +79,20 @@ impl Family {
         });
         entries.collect()
     }
+
+    /// Its kernels, in the file's order: a device function compiled for several dtypes is one of them.
+    pub fn kernels(self) -> Vec<&'static str> {
+        let entries = self.entries();
+        let mut names: Vec<_> = entries.iter().map(|entry| kernel(entry.name)).collect();
+        names.dedup();
+        names
+    }
+}
+
+/// The kernel that a device function is compiled from: its name without the dtype.
+pub fn kernel(entry: &str) -> &str {
+    let of = |dtype| entry.strip_suffix(dtype);
+    of("_f32").or_else(|| of("_bf16")).unwrap_or(entry)
 }
 
 #[cfg(test)]
@@ -94,6 +108,8 @@ mod tests {
         });
         assert_eq!(names, expected.concat());
         assert_eq!(entries[0].parameters, "DecodeParts");
+        let kernels = ["parts", "combine"].map(|step| format!("streaming_decode_{step}"));
+        assert_eq!(Family::StreamingDecode.kernels(), kernels);
         for family in Family::ALL {
             let count = family.own_text().matches("__global__").count();
             assert_eq!(family.entries().len(), count, "{}", family.file());

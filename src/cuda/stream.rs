@@ -80,6 +80,15 @@ impl Stream {
         Ok((stream, report))
     }
 
+    /// What the driver calls the device, e.g. `NVIDIA H200`.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub fn device_name(&self) -> Result<String, CudaError> {
+        let name = self.context.name();
+        name.map_err(|error| driver("name the device")(error))
+    }
+
     /// libtorch's stream of this thread; null is the default stream, for libtorch and the driver alike.
     fn current(&self) -> Result<sys::CUstream, CudaError> {
         let stream = CudaSymbols::loaded().current_stream(self.index);

@@ -1,6 +1,6 @@
 //! The README's commands exist with the flags it shows, and its figures are those of the stored results.
 
-use crate::performance::{readme, results};
+use crate::performance::{kernels, readme, results};
 use assert_cmd::cargo::cargo_bin_cmd;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +77,8 @@ fn its_tables_are_those_of_the_stored_results() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("README.md")).unwrap();
     let stored = results::load(&root.join("benches/results")).unwrap();
-    let renewed = readme::replaced(Path::new("README.md"), &text, &stored).unwrap();
+    let tables = readme::tables(&stored);
+    let renewed = readme::replaced(Path::new("README.md"), &text, &tables).unwrap();
     assert!(renewed == text, "run `make readme-performance`");
     assert!(stored.steps.len() >= 10 && stored.prompts.len() >= 20);
     // Figures that were read off the files by hand.
@@ -91,8 +92,18 @@ fn its_tables_are_those_of_the_stored_results() {
 }
 
 #[test]
+fn the_table_of_kernels_is_that_of_the_stored_results() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("kernels/README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let stored = results::load(&root.join("benches/results")).unwrap();
+    let table = kernels::table(&stored.kernels);
+    let renewed = readme::replaced(&path, &text, &table).unwrap();
+    assert!(renewed == text, "run `make readme-performance`");
+}
+
+#[test]
 fn a_document_without_markers_is_refused() {
-    let stored = results::Stored::default();
-    let error = readme::replaced(Path::new("x.md"), "no markers", &stored).unwrap_err();
+    let error = readme::replaced(Path::new("x.md"), "no markers", "tables").unwrap_err();
     assert!(error.to_string().contains("`x.md` has no pair of markers"));
 }
