@@ -122,12 +122,8 @@ mod tests {
         let counted =
             |sparsity, between| BenchGates::new(SHAPE, sparsity, between).unwrap().counted();
         assert_eq!(counted(0.5, 0.0), Gates::Ends { sparsity: 0.5 });
-        let some = counted(0.25, 0.5);
-        let shares = (some.full_share(), some.streaming_share());
-        assert_eq!(shares, (0.75, 0.75));
-        let all = counted(0.0, 1.0);
-        let most = Gates::Between;
-        assert_eq!(all.full_share(), most.full_share());
-        assert_eq!(all.streaming_share(), most.streaming_share());
+        let shares = |gates: Gates| (gates.full_share(), gates.streaming_share());
+        assert_eq!(shares(counted(0.25, 0.5)), (0.75, 0.75));
+        assert_eq!(shares(counted(0.0, 1.0)), shares(Gates::Between));
     }
 }
