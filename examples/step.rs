@@ -89,6 +89,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIMES", default_value_t = 0)]
     repeat: usize,
 
+    /// Attention kernel, as `attention.backend` of a training file names it.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    backend: String,
+
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -159,8 +163,9 @@ fn main() -> ExitCode {
 /// Steps, writes the result, and reports if asked to time.
 pub(crate) fn step(args: &Args) -> Result<Option<Report>, AnyFault> {
     let span = Span::new(args.sink, args.window, args.block)?;
-    let compute = args.compute.choose()?;
+    let mut compute = args.compute.choose()?;
     run_setup::keep_freed_memory(compute.device);
+    compute.attend_with(&args.backend)?;
     // The project's default chunk lengths.
     let memory = MemorySettings {
         saving: args.saving,

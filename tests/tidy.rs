@@ -7,6 +7,8 @@
     reason = "an unreadable source tree is a failed test"
 )]
 
+#[path = "tidy/device.rs"]
+mod device;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/lexer.rs"]
@@ -89,6 +91,11 @@ fn registries_know_every_file() {
 #[test]
 fn kernels_have_a_launcher() {
     assert_clean(&places::unused_kernels(&Tree::read()));
+}
+
+#[test]
+fn the_gpu_checklist_runs_every_test_on_a_device() {
+    assert_clean(&device::unlisted(&Tree::read()));
 }
 
 #[test]

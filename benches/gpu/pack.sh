@@ -7,6 +7,7 @@
 # DIR/lib-tests    unit tests, those of kernels, devices and copies among them
 # DIR/it-tests     integration tests, those of attention on a device among them
 # DIR/step         the example that peers are compared with
+# DIR/commit.json  the commit they are built from, and whether the tree was clean; nulls outside a checkout
 #
 # Ends with 0, with 2 for wrong use, or as cargo does.
 set -eu
@@ -32,6 +33,16 @@ for line in sys.stdin:
 ' "$1"
 }
 
+# Before anything is built: what is changed meanwhile must not count as clean.
+COMMIT=$(git rev-parse HEAD 2>/dev/null || true)
+IS_CLEAN=null
+if [ -n "$COMMIT" ]; then
+    IS_CLEAN=false
+    [ -n "$(git status --porcelain --untracked-files=no -- ':!benches/results')" ] || IS_CLEAN=true
+    COMMIT="\"$COMMIT\""
+fi
+rm -f "$DIR/commit.json"
+
 PRULONG_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
 export PRULONG_COMMIT
 cargo build --release --all-features --bin prulong --example step
@@ -40,5 +51,6 @@ cp "$TARGET/release/examples/step" "$DIR/step"
 MESSAGES=$(cargo test --no-run --all-features --lib --test it --message-format=json)
 cp "$(printf '%s\n' "$MESSAGES" | executable prulong)" "$DIR/lib-tests"
 cp "$(printf '%s\n' "$MESSAGES" | executable it)" "$DIR/it-tests"
+printf '{"commit": %s, "is_clean": %s}\n' "${COMMIT:-null}" "$IS_CLEAN" >"$DIR/commit.json"
 strip "$DIR/prulong" "$DIR/step" "$DIR/lib-tests" "$DIR/it-tests"
 ls -l "$DIR"

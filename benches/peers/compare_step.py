@@ -1,13 +1,17 @@
-"""Our training step against PyTorch eager on the same batch: speed, memory, and whether loss and gradients agree."""
+"""Our training step against PyTorch eager on the same batch: speed, memory, and whether loss and gradients agree.
+
+Ends with 1, and a sentence for each, if the loss or a gradient differs by more than its bound: see agreement.py for the defaults.
+"""
 
 import json
 import math
 import sys
 from pathlib import Path
 
+import agreement
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from shapes import GATES
+from shapes import GATES, config_of
 from side_by_side import compare, model_folder, our_example, ratios, run
 
 PEER = Path(__file__).with_name("peer_step.py")
@@ -21,8 +25,12 @@ def add_arguments(parser):
     parser.add_argument("--streaming", choices=["dense", "windows", "flex"], default="dense", help="of the peer")
     parser.add_argument("--full", choices=["any", "flash", "cudnn"], default="any", help="the peer's kernel of full attention")
     parser.add_argument("--repeat-kv", action="store_true", help="let the peer repeat keys, as the reference does")
+    parser.add_argument("--backend", default="auto", help="our attention kernel")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both; cuda: not run yet")
     parser.add_argument("--weight-grads", action="store_true")
+    parser.add_argument("--max-loss-error", type=float, metavar="NATS", help="of the loss; a default for each dtype")
+    parser.add_argument("--max-dz-error", type=float, metavar="SHARE", help="of gates' gradients, as a share of the largest")
+    parser.add_argument("--peer-span", help="another span for the peer, to see that a difference is found")
 
 
 def write_batch(path, config, num_tokens, num_documents):
@@ -51,8 +59,8 @@ class Case:
         self.config = json.loads((self.folder / "config.json").read_text())
         self.z = write_batch(work / "in.safetensors", self.config, num_tokens, args.documents)
 
-    def run(self, program, saving, out, *more):
-        sink, window, block = self.args.span.split(",")
+    def run(self, program, saving, out, *more, span=None):
+        sink, window, block = (span or self.args.span).split(",")
         flags = {
             "model": self.folder,
             "batch": self.work / "in.safetensors",
@@ -73,30 +81,26 @@ class Case:
         args, device = self.args, ["--device", self.args.device]
         more = ["--streaming", args.streaming, "--full", args.full, *(["--repeat-kv"] if args.repeat_kv else [])]
         for _ in range(self.args.rounds):
-            ours.append(self.run([our_example("step")], args.saving, self.work / "ours.safetensors", *device))
-            peer.append(
-                self.run([sys.executable, PEER], args.peer_saving, self.work / "peer.safetensors", *device, *more)
-            )
+            ours.append(self.run_ours("ours", *device))
+            out = self.work / "peer.safetensors"
+            peer.append(self.run([sys.executable, PEER], args.peer_saving, out, *device, *more, span=args.peer_span))
         return ours, peer
 
+    def run_ours(self, name, *more):
+        """Our step; its numbers go into a file of this name."""
+        out = self.work / f"{name}.safetensors"
+        return self.run([our_example("step")], self.args.saving, out, "--backend", self.args.backend, *more)
+
     def agreement(self):
-        """Largest differences of the two result files; dz where a gate lies strictly between 0 and 1."""
+        """Largest differences of the two result files, and what is said of those above their bounds."""
         ours, peer = (load_file(self.work / f"{name}.safetensors") for name in ("ours", "peer"))
-        inside = (self.z > 0) & (self.z < 1)
-
-        def relative(a, b):
-            return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
-
-        errors = {"loss_abs": float(np.abs(ours["loss"] - peer["loss"]).max())}
-        if self.is_dense():
-            # Both branches are the same attention, and dz is 0 but for rounding.
-            errors["dz_abs"] = float(np.abs(ours["dz"] - peer["dz"])[inside].max())
-        else:
-            errors["dz_rel"] = relative(ours["dz"][inside], peer["dz"][inside])
-        weights = [name for name in ours if name not in ("loss", "dz")]
-        if weights:
-            errors["weight_grads_rel"] = max(relative(ours[name], peer[name]) for name in weights)
-        return errors
+        found = agreement.errors(ours, peer, (self.z > 0) & (self.z < 1), self.is_dense())
+        weights = "trained" if config_of(self.shape) is None else "random"
+        given = {"loss_abs": self.args.max_loss_error, "dz_rel": self.args.max_dz_error}
+        bounds, above = agreement.judged(found, weights, self.dtype, given)
+        case = f"{self.shape}, {self.num_tokens} tokens, {self.dtype}"
+        said = [f"{case}: {name} of ours and the peer is {found[name]:.2e}, above {bounds[name]:.1e}" for name in above]
+        return found, bounds, said
 
     def is_dense(self):
         """Whether no document is longer than what a streaming head sees."""
@@ -128,13 +132,16 @@ class Case:
 
 
 def result(case, ours, peer):
+    found, bounds, said = case.agreement()
     report = {
         "case": case.describe(),
         "backend": ours[0]["backend"],
         "peer": {"backend": peer[0]["backend"], "saving": case.args.peer_saving},
         "ratio_wall": ratios(ours, peer, "samples_ms"),
         "ratio_cpu": ratios(ours, peer, "cpu_ms"),
-        "error_to_peer": case.agreement(),
+        "error_to_peer": found,
+        "error_bounds": bounds,
+        "complaints": said,
     }
     for side, reports in (("", ours), ("peer_", peer)):
         for key in ("peak_rss_bytes", "loaded_rss_bytes"):

@@ -2,20 +2,29 @@
 
 Weights and tokens are random on both sides and not the same: what agrees is checked by `compare step` at a small shape. Ours is `prulong
 bench train`, with a share of the gates at 0 and the others at 1; the peer computes both branches, whatever the gates.
+
+Beside the ratio at each share stands the one of a whole run, whose target rises from 0 along `--ramp`:
+
 """
 
 import sys
 from pathlib import Path
 
+import numpy as np
+import ramp
 from shapes import SHAPES
-from side_by_side import compare, our_program, quotients, run
+from side_by_side import compare, our_program, quotients, run, stop
+
+__doc__ += ramp.FORMULA
 
 PEER = Path(__file__).with_name("peer_step.py")
 
 
 def add_arguments(parser):
     parser.add_argument("--lens", default="8192,65536", help="tokens of a row, separated by commas")
-    parser.add_argument("--sparsities", default="0,0.7", help="shares of gates at 0, separated by commas")
+    parser.add_argument("--sparsities", default="0,0.35,0.7", help="shares of gates at 0, separated by commas")
+    parser.add_argument("--target", type=float, default=ramp.TARGET, help="share of gates at 0 at the end of a run")
+    parser.add_argument("--ramp", type=float, default=ramp.RAMP, help="share of a run's steps until the target is reached")
     parser.add_argument("--span", default="128,1024,128", help="sink, window, block in tokens")
     parser.add_argument("--saving", choices=["x", "x+attention", "all"], default="x+attention", help="of our step")
     parser.add_argument("--peer-saving", choices=["x", "all"], default="x", help="x: per-layer checkpointing")
@@ -43,6 +52,31 @@ def measure(args, shape, num_tokens, dtype):
 
 
 def reports(args, shape, num_tokens, dtype):
+    """A report for each share of closed gates, and one of a whole run where they reach over its ramp."""
+    found = list(reports_by_share(args, shape, num_tokens, dtype))
+    yield from found
+    if ramp.covers([float(share) for share in args.sparsities.split(",")], args.target):
+        yield over_run(args, found)
+
+
+def over_run(args, found):
+    """The report of a whole run from those of its shares."""
+    middle = [float(np.median(np.concatenate(report["samples_ms"]))) for report in found]
+    peer_ms = float(np.median(np.concatenate(found[0]["peer_samples_ms"])))
+    measured = [report["case"]["sparsity"] for report in found]
+    ours_ms = ramp.mean_over_run(measured, middle, args.target, args.ramp)
+    kept = {key: value for key, value in found[0].items() if "samples" not in key and "ratio" not in key}
+    return kept | {
+        "case": found[0]["case"] | {"sparsity": None, "target": args.target, "ramp": args.ramp, "measured_at": measured},
+        "formula": ramp.FORMULA.splitlines()[0],
+        "mean_ms": ours_ms,
+        "peer_ms": peer_ms,
+        "ratio_over_run": peer_ms / ours_ms,
+        "peak_bytes": max(report["peak_bytes"] for report in found),
+    }
+
+
+def reports_by_share(args, shape, num_tokens, dtype):
     """A report for each share of closed gates."""
     ours, peer = measure(args, shape, num_tokens, dtype)
     for index, first in enumerate(ours[0]["cases"]):
@@ -72,11 +106,17 @@ def reports(args, shape, num_tokens, dtype):
 
 
 def row(report):
-    case, wall = report["case"], report["ratio_wall"]
+    case = report["case"]
     gib = [report[key] / 2**30 for key in ("peak_bytes", "peer_peak_bytes")]
+    if "ratio_over_run" in report:
+        share, ratio = "a run", f"{report['ratio_over_run']:>6.2f}x {'':<12} {'':>3}"
+    else:
+        wall = report["ratio_wall"]
+        share = f"{case['sparsity']:.3f}"
+        ratio = f"{wall['median']:>6.2f}x [{wall['p10']:.2f}, {wall['p90']:.2f}] {wall['n']:>3}"
     return (
-        f"{case['shape']:<14} {case['num_tokens']:>7} {case['dtype']:<5} {case['sparsity']:>8.3f}"
-        f" {wall['median']:>6.2f}x [{wall['p10']:.2f}, {wall['p90']:.2f}] {wall['n']:>3} {gib[0]:>7.2f} {gib[1]:>7.2f}"
+        f"{case['shape']:<14} {case['num_tokens']:>7} {case['dtype']:<5} {share:>8}"
+        f" {ratio} {gib[0]:>7.2f} {gib[1]:>7.2f}"
     )
 
 
@@ -89,7 +129,7 @@ def main(args):
     def cases(_work):
         for shape in args.shapes:
             if shape not in SHAPES:
-                sys.exit(f"compare: error: `{shape}` is no shape without a file: use {', '.join(SHAPES)}")
+                stop(f"`{shape}` is no shape without a file: use {', '.join(SHAPES)}")
             for dtype in args.dtypes.split(","):
                 for num_tokens in map(int, args.lens.split(",")):
                     for report in reports(args, shape, num_tokens, dtype):

@@ -31,6 +31,12 @@ def add_arguments(parser):
     parser.add_argument("--no-store", action="store_true", help="print, but add nothing to benches/results/")
 
 
+def stop(why, code=2):
+    """Ends without an answer: 2 for wrong use, 3 for what does not run here; 1 is the answer no."""
+    print(f"compare: error: {why}", file=sys.stderr)
+    sys.exit(code)
+
+
 # ---- inputs
 
 
@@ -42,7 +48,7 @@ def model_folder(shape):
     if config is None:
         if (Path(shape) / "config.json").is_file():
             return Path(shape)
-        sys.exit(f"compare: error: `{shape}` is no shape: use tiny, {', '.join(SHAPES)}, or a model folder")
+        stop(f"`{shape}` is no shape: use tiny, {', '.join(SHAPES)}, or a model folder")
     folder = PYTHON / "models" / f"{shape.replace(':', '-layers-')}-bf16"
     if not (folder / "config.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +87,7 @@ def our_example(name):
     """The release build of an example."""
     program = TARGET / "release/examples" / name
     if not program.is_file():
-        sys.exit(f"compare: error: our {name} is not built\n\nhint: cargo build --release --example {name}")
+        stop(f"our {name} is not built\n\nhint: cargo build --release --example {name}")
     return program
 
 
@@ -89,7 +95,7 @@ def our_program():
     """The release build of `prulong`."""
     program = TARGET / "release/prulong"
     if not program.is_file():
-        sys.exit("compare: error: prulong is not built\n\nhint: make build")
+        stop("prulong is not built\n\nhint: make build")
     return program
 
 
@@ -98,7 +104,7 @@ def run(program, flags, *more):
     words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
     done = subprocess.run([*program, *words, *more], stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        sys.exit(f"compare: error: {program[-1]} ended with {done.returncode}")
+        stop(f"{program[-1]} ended with {done.returncode}", 3)
     return json.loads(done.stdout)
 
 
@@ -164,12 +170,12 @@ def store(path, earlier, run):
 def compare(args, what, header, cases):
     """Prints a row for every case, and stores its report among the results of `what`.
 
-    `cases(work)` yields reports and their rows; the files of a case lie in `work` while it runs.
+    `cases(work)` yields reports and their rows; the files of a case lie in `work` while it runs. Ends with 1 if a report has
+    `complaints`, said after everything is stored.
     """
     device = getattr(args, "device", "cpu")
     if device == "cuda" and not torch.cuda.is_available():
-        print("compare: error: there is no CUDA device", file=sys.stderr)
-        sys.exit(3)
+        stop("there is no CUDA device", 3)
     label, description = machine(device)
     results = ROOT / f"benches/results/{what}-{label}.json"
     earlier = json.loads(results.read_text()) if results.is_file() else []
@@ -185,3 +191,8 @@ def compare(args, what, header, cases):
                 store(results, earlier, describe_run(reports, description))
     if args.json:
         print(json.dumps(describe_run(reports, description)))
+    complaints = [said for report in reports for said in report.get("complaints", [])]
+    for said in complaints:
+        print(f"compare: no: {said}", file=sys.stderr)
+    if complaints:
+        sys.exit(1)

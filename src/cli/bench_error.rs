@@ -16,6 +16,8 @@ pub(super) enum BenchError {
         /// What to try.
         way_out: &'static str,
     },
+    #[error("{sparsity} of the gates at 0 and {between} between are more than all of them")]
+    TooManyGates { sparsity: f64, between: f64 },
     #[error("`{word}` is listed twice in `{flag}`")]
     Twice { flag: &'static str, word: String },
     #[error("`{flag}` needs `mask` among `--methods`")]
@@ -30,6 +32,7 @@ impl Coded for BenchError {
             Self::NoWeights => "bench.weights",
             Self::NotFinite => "bench.not_finite",
             Self::OutOfMemory { .. } => "bench.out_of_memory",
+            Self::TooManyGates { .. } => "bench.gates",
             Self::Twice { .. } | Self::NoMask { .. } | Self::MaskWithoutModel => "bench.methods",
         }
     }
@@ -45,6 +48,7 @@ impl Coded for BenchError {
             Self::NoWeights => "add `--random-weights`, or give a folder with `--model`",
             Self::NotFinite => return None,
             Self::OutOfMemory { way_out, .. } => way_out,
+            Self::TooManyGates { .. } => "lower `--between` or the largest of `--sparsities`",
             Self::Twice { .. } => "name every one once",
             Self::NoMask { .. } => "add `mask`, or leave the flag out",
             Self::MaskWithoutModel => {

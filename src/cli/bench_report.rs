@@ -15,6 +15,8 @@ const SCHEMA: &str = "prulong.bench-train/1";
 pub(super) struct Case {
     /// Gates at 0, as a share.
     pub(super) sparsity: f64,
+    /// Gates strictly between 0 and 1, as a share: their heads run both branches.
+    pub(super) between: f64,
     /// Wall time of each step.
     pub(super) samples_s: Vec<f64>,
     /// Their median.
@@ -114,8 +116,9 @@ impl Report {
             ),
             String::new(),
             format!(
-                "{:>8} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}",
+                "{:>8} {:>8} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}",
                 "sparsity",
+                "between",
                 "s a row",
                 "tokens/s",
                 "TFLOP/s",
@@ -128,7 +131,11 @@ impl Report {
         lines.extend(self.cases.iter().map(row));
         for case in &self.cases {
             lines.push(String::new());
-            lines.push(format!("sparsity {}, one recorded step", case.sparsity));
+            let Case {
+                sparsity, between, ..
+            } = case;
+            let gates = format!("sparsity {sparsity}, {between} of the gates between");
+            lines.push(format!("{gates}, one recorded step"));
             lines.extend(case.profile.table().lines().map(str::to_owned));
         }
         lines
@@ -141,8 +148,9 @@ fn row(case: &Case) -> String {
     #[expect(clippy::cast_precision_loss, reason = "memory below 2^52 bytes")]
     let peak = case.peak_bytes.map(|bytes| bytes as f64);
     format!(
-        "{:>8} {:>10.3} {:>10.1} {:>10.4} {:>7} {:>9} {:>9} {:>9}",
+        "{:>8} {:>8} {:>10.3} {:>10.1} {:>10.4} {:>7} {:>9} {:>9} {:>9}",
         case.sparsity,
+        case.between,
         case.median_s,
         case.tokens_per_s,
         case.useful_tflops_per_s,

@@ -3,6 +3,7 @@
 use crate::attention::gated::GatedAttention;
 use crate::cli::amounts::{parse_positive, parse_share, parse_word};
 use crate::cli::bench_error::BenchError;
+use crate::cli::bench_gates::BenchGates;
 use crate::cli::bench_report::{Case, Report};
 use crate::cli::compute::{Compute, ComputeArgs};
 use crate::cli::output::{self, Output};
@@ -37,8 +38,10 @@ use std::time::Instant;
 /// What the help says below the flags.
 const NOTES: &str = "\
 A step is one row of random tokens, forward and backward, with frozen weights. A share of the gates is at 0 and the others at 1, as \
-at the end of training, once for each of `--sparsities`. DuoAttention's step is that of its teacher and its student. Timed steps follow one that is not timed; one more step is recorded span by \
-span, which on CUDA waits for the device at every span, so its shares count and not its sum. Memory is that of tensors on CUDA, else \
+at the end of training, once for each of `--sparsities`; `--between 0.3` puts three tenths of them between 0 and 1, as in the middle of \
+training: their heads run both branches, and `--sparsities 0 --between 1` is the largest step there is. DuoAttention's step is that of \
+its teacher and its student, whatever its gates. Timed steps follow one that is not timed; one more step is recorded span by span, which \
+on CUDA waits for the device at every span, so its shares count and not its sum. Memory is that of tensors on CUDA, else \
 the process's resident memory without mapped files; with MALLOC_MMAP_THRESHOLD_=65536 in the environment that is what tensors hold.";
 
 /// What to try where memory runs out.
@@ -59,6 +62,10 @@ pub(super) struct Args {
     /// Shares of gates at 0, separated by commas.
     #[arg(long, value_name = "SHARES", value_delimiter = ',', default_value = "0,0.35,0.7", value_parser = parse_share)]
     sparsities: Vec<f64>,
+
+    /// Share of gates between 0 and 1, beside those at 0; the rest is at 1.
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
+    between: f64,
 
     /// Whose step: `prulong` or `duo-attention`.
     #[arg(long, value_name = "NAME", default_value = "prulong", value_parser = parse_word::<GateMethod>)]
@@ -105,24 +112,39 @@ pub(super) fn run(args: &Args) -> Result<(), AnyFault> {
         .plan
         .plan(&model.config, compute.dtype, Gates::Between)?;
     let settings = pass_settings(&plan.memory, &plan.loss, compute.device)?;
+    let cases = args.gates(model.config.shape)?;
     let file = args.profile.as_deref().map(TraceFile::new).transpose()?;
     let exhausted = |detail| BenchError::OutOfMemory {
         detail,
         way_out: WAY_OUT,
     };
     let (report, spans) = memory::guard(exhausted, || {
-        measure(args, model, (plan, settings, compute))
+        measure(args, model, &cases, (plan, settings, compute))
     })?;
     if let Some(file) = file {
-        file.publish(&spans, &json!({ "sparsities": args.sparsities }))?;
+        file.publish(
+            &spans,
+            &json!({ "sparsities": args.sparsities, "between": args.between }),
+        )?;
     }
     print(&report, args.json)
+}
+
+impl Args {
+    /// The gates of every case.
+    fn gates(&self, shape: AttentionShape) -> Result<Vec<BenchGates>, BenchError> {
+        let cases = self.sparsities.iter();
+        cases
+            .map(|sparsity| BenchGates::new(shape, *sparsity, self.between))
+            .collect()
+    }
 }
 
 /// Makes the model and measures every share.
 fn measure(
     args: &Args,
     model: PlannedModel,
+    cases: &[BenchGates],
     (plan, settings, compute): (Plan, PassSettings, Compute),
 ) -> Result<(Report, Vec<Span>), AnyFault> {
     let PlannedModel { name, config } = model;
@@ -143,8 +165,8 @@ fn measure(
     };
     let mut report = Report::new(name, bench.plan.clone(), &bench.compute, args.peak_tflops);
     let mut spans = Vec::new();
-    for sparsity in &args.sparsities {
-        let (case, recorded) = bench.measure(*sparsity, args)?;
+    for gates in cases {
+        let (case, recorded) = bench.measure(gates, args)?;
         report.cases.push(case);
         append(&mut spans, recorded);
     }
@@ -174,10 +196,9 @@ struct Bench {
 
 impl Bench {
     /// One warm-up, the timed steps, and a recorded one.
-    fn measure(&self, sparsity: f64, args: &Args) -> Result<(Case, Vec<Span>), AnyFault> {
-        let (z, sparsity) = gates(self.model.config().shape, sparsity);
+    fn measure(&self, gates: &BenchGates, args: &Args) -> Result<(Case, Vec<Span>), AnyFault> {
         let watch = Watch::start(self.compute.device)?;
-        let step = || self.step(&z, args.method);
+        let step = || self.step(&gates.z, args.method);
         step()?;
         let mut samples_s = Vec::with_capacity(args.steps.get());
         for _ in 0..args.steps.get() {
@@ -191,14 +212,15 @@ impl Bench {
         let spans = recorder::stop();
         let mut plan = self.plan.clone();
         plan.gates = match args.method {
-            GateMethod::PruLong => Gates::Ends { sparsity },
+            GateMethod::PruLong => gates.counted(),
             GateMethod::DuoAttention => Gates::Distilled,
         };
         let (needed, useful_flops) = (Memory::new(&plan), Flops::new(&plan).useful());
         let median_s = quantile(&samples_s, 0.5);
         let useful_tflops_per_s = useful_flops / median_s / 1e12;
         let case = Case {
-            sparsity,
+            sparsity: gates.sparsity,
+            between: gates.between,
             median_s,
             samples_s,
             tokens_per_s: real(plan.num_tokens) / median_s,
@@ -245,55 +267,10 @@ impl Bench {
     }
 }
 
-/// Gates of which a share is at 0 and the rest at 1, as evenly over the layers as it goes; and the exact share.
-fn gates(shape: AttentionShape, sparsity: f64) -> (Vec<Vec<f64>>, f64) {
-    let count = shape.num_gates();
-    let is_closed = |layer: usize, head: usize| {
-        let rank = head * shape.num_layers + layer;
-        real(rank) + 0.5 < sparsity * real(count)
-    };
-    let gate = |layer, head| if is_closed(layer, head) { 0.0 } else { 1.0 };
-    let layers = 0..shape.num_layers;
-    let z: Vec<Vec<f64>> = layers
-        .map(|layer| {
-            (0..shape.num_kv_heads)
-                .map(|head| gate(layer, head))
-                .collect()
-        })
-        .collect();
-    let closed = z.iter().flatten().filter(|z| **z < 0.5).count();
-    (z, real(closed) / real(count))
-}
-
 /// Tokens of a vocabulary.
 pub(super) fn random_ids(vocab_size: usize, count: usize) -> Vec<i64> {
     let mut rng = random::stream("bench tokens", &[]);
     let draw = |_| random::index_below(&mut rng, vocab_size);
     let ids = (0..count).map(draw);
     ids.filter_map(|id| i64::try_from(id).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gates_have_the_share_that_was_asked_for() {
-        let shape = AttentionShape {
-            num_layers: 4,
-            num_heads: 16,
-            num_kv_heads: 8,
-            head_dim: 32,
-        };
-        for (asked, closed) in [(0.0, 0.0), (0.35, 11.0), (0.7, 22.0), (1.0, 32.0)] {
-            let (z, share) = gates(shape, asked);
-            let found = z.concat().iter().filter(|z| **z < 0.5).count();
-            assert!((real(found) - closed).abs() < 0.5, "{asked}: {found}");
-            assert!((share - closed / 32.0).abs() < 1e-12);
-            assert_eq!((z.len(), z[0].len()), (4, 8));
-            let closed = |layer: &Vec<f64>| layer.iter().filter(|z| **z < 0.5).count();
-            let [least, most] = [z.iter().map(closed).min(), z.iter().map(closed).max()];
-            assert!(most.unwrap() - least.unwrap() <= 1, "{z:?}");
-        }
-    }
 }

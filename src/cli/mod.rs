@@ -15,6 +15,7 @@ pub mod amounts;
 mod bandwidth;
 pub mod bench;
 mod bench_error;
+mod bench_gates;
 mod bench_infer;
 mod bench_infer_case;
 mod bench_infer_methods;

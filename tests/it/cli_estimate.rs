@@ -186,11 +186,11 @@ fn what_is_missing_is_said() {
     }
 }
 
-/// A folder whose `config.json` makes layers weigh more than logits.
+/// A folder whose `config.json` makes layers weigh more than logits, with heads enough for equal shares of gates in every layer.
 fn layered_model(folder: &Path) -> String {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 512, "hidden_size": 256,
-        "intermediate_size": 704, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2,
+        "intermediate_size": 704, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 4,
         "head_dim": 32, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 131_072,
         "hidden_act": "silu", "tie_word_embeddings": false,
     });
@@ -199,7 +199,7 @@ fn layered_model(folder: &Path) -> String {
 }
 
 /// What a measured step held beside what was there before, and what was estimated.
-fn measure(model: &str, save: &str, [method, sparsity]: [&str; 2]) -> (f64, f64) {
+fn measure(model: &str, save: &str, [method, sparsity, between]: [&str; 3]) -> (f64, f64) {
     let words = [
         "bench",
         "train",
@@ -212,12 +212,17 @@ fn measure(model: &str, save: &str, [method, sparsity]: [&str; 2]) -> (f64, f64)
         method,
         "--sparsities",
         sparsity,
+        "--between",
+        between,
         "--steps",
         "1",
         "--threads",
         "1",
         "--device",
         "cpu",
+        // What products of bf16 hold beside their operands is the library's affair.
+        "--dtype",
+        "f32",
         "--sink",
         "128",
         "--window",
@@ -245,6 +250,7 @@ fn measure(model: &str, save: &str, [method, sparsity]: [&str; 2]) -> (f64, f64)
     assert_eq!(found["schema"], "prulong.bench-train/1");
     let case = &found["cases"][0];
     assert_eq!(case["sparsity"], sparsity.parse::<f64>().unwrap());
+    assert_eq!(case["between"], between.parse::<f64>().unwrap());
     let number = |key: &str| {
         case[key]
             .as_f64()
@@ -264,16 +270,32 @@ fn measure(model: &str, save: &str, [method, sparsity]: [&str; 2]) -> (f64, f64)
 }
 
 #[test]
+fn more_gates_than_there_are_is_wrong_use() {
+    let words = "bench train --shape tiny --seq 64 --random-weights --device cpu --sparsities 0,0.7 --between 0.5";
+    let output = prulong(&words.split(' ').collect::<Vec<_>>())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        notes.contains("error[bench.gates]: 0.7 of the gates at 0 and 0.5 between "),
+        "{notes}"
+    );
+}
+
+#[test]
 fn a_step_takes_the_memory_that_is_estimated_whatever_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let model = layered_model(folder.path());
     // A student's heads all stream back only where none of its gates is 1.
     let cases = [
-        ("x", ["prulong", "0.5"]),
-        ("x+attention", ["prulong", "0.5"]),
-        ("all", ["prulong", "0.5"]),
-        ("x", ["duo-attention", "1"]),
-        ("x+attention", ["duo-attention", "1"]),
+        ("x", ["prulong", "0.5", "0"]),
+        ("x+attention", ["prulong", "0.5", "0"]),
+        ("all", ["prulong", "0.5", "0"]),
+        ("x+attention", ["prulong", "0.25", "0.5"]),
+        ("x", ["prulong", "0", "1"]),
+        ("x", ["duo-attention", "1", "0"]),
+        ("x+attention", ["duo-attention", "1", "0"]),
     ];
     for (save, step) in cases {
         let (held, estimated) = measure(&model, save, step);
