@@ -185,13 +185,14 @@ pub(crate) fn call(words: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn run(args: Args) -> Result<(), AnyFault> {
-    let stored = results::load(&args.results)?;
+    let stored = || results::load(&args.results);
     match args.action {
         Action::Readme {
             write,
             readme: path,
             kernels: kernels_path,
         } => {
+            let stored = stored()?;
             for (path, tables) in [
                 (&path, readme::tables(&stored)),
                 (&kernels_path, kernels::table(&stored.kernels)),
@@ -203,7 +204,7 @@ fn run(args: Args) -> Result<(), AnyFault> {
                 }
             }
         }
-        Action::Table { file } => output::line(table::table(&results::cases(&file)?, &stored))?,
+        Action::Table { file } => output::line(table::table(&results::cases(&file)?, &stored()?))?,
         Action::Store { file, command } => {
             for path in store_all(&file, &command, &args.results)? {
                 output::line(path.display())?;

@@ -169,8 +169,8 @@ PEAK_TFLOPS=${PEAK_TFLOPS:-$(peak_of "$GPU_NAME")}
 PEAK=()
 if [ -n "$PEAK_TFLOPS" ]; then
     PEAK=(--peak-tflops "$PEAK_TFLOPS")
-else
-    echo "checklist: the peak of ${GPU_NAME:-no GPU} is not known here: no share of it is printed unless PEAK_TFLOPS gives it" >&2
+elif [ -n "$GPU_NAME" ]; then
+    echo "checklist: the peak of $GPU_NAME is not known here: set PEAK_TFLOPS to have its share printed" >&2
 fi
 {
     printf '{"case": "run", %s, "date": "%s", "is_rehearsal": %s, ' "$PACKED_FROM" "$(date -u +%F)" $IS_REHEARSAL

@@ -104,7 +104,7 @@ def run(program, flags, *more):
     words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
     done = subprocess.run([*program, *words, *more], stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        stop(f"{program[-1]} ended with {done.returncode}", 3)
+        stop(f"{program[-1]} ended with {done.returncode}", 2 if done.returncode == 2 else 3)
     return json.loads(done.stdout)
 
 

@@ -69,7 +69,9 @@ pub(crate) fn peers(case: &str) -> impl Iterator<Item = String> {
 
 /// Whether `peer` is the case `name`, measured like `ours`.
 fn is_beside(peer: &Found<Timed>, ours: &Found<Timed>, name: &str) -> bool {
-    let is_alike = peer.machine == ours.machine && peer.result.threads == ours.result.threads;
+    let is_alike = peer.machine == ours.machine
+        && peer.commit == ours.commit
+        && peer.result.threads == ours.result.threads;
     is_alike && peer.result.case == name
 }
 

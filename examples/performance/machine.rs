@@ -45,7 +45,7 @@ pub(crate) fn slug(name: &str) -> String {
             slug.push('-');
         }
     }
-    slug
+    slug.trim_matches('-').to_owned()
 }
 
 /// The libtorch that was loaded, e.g. `2.11.0`.
@@ -58,7 +58,7 @@ pub(crate) fn libtorch() -> String {
 pub(crate) struct Source {
     /// The whole name; empty where git knows none.
     pub(crate) commit: String,
-    /// Whether nothing but results was changed since.
+    /// Whether no tracked file but results was changed since.
     pub(crate) is_clean: bool,
     /// When the commit was made.
     pub(crate) committed: Option<SystemTime>,

@@ -40,7 +40,7 @@ struct Staged {
 impl Run<'_> {
     /// Adds the cases in `lines`, which stand in `file`, to files of `folder`; returns these files.
     ///
-    /// Nothing is written unless everything can be: lines and files are read first.
+    /// Everything is read before anything is written, and everything is written before a file is replaced.
     ///
     /// # Errors
     /// Lines or a file that are no results or none at all, results that are there already; what the file system says.
@@ -56,10 +56,13 @@ impl Run<'_> {
             Ok(Staged { path, text })
         });
         let staged: Vec<Staged> = staged.collect::<Result<_, TableError>>()?;
+        let new = |path: &Path| path.with_extension("new");
         for Staged { path, text } in &staged {
-            let new = path.with_extension("new");
+            let new = new(path);
             std::fs::write(&new, text).map_err(|error| TableError::io(&new, error))?;
-            std::fs::rename(&new, path).map_err(|error| TableError::io(path, error))?;
+        }
+        for Staged { path, .. } in &staged {
+            std::fs::rename(new(path), path).map_err(|error| TableError::io(path, error))?;
         }
         Ok(staged.into_iter().map(|staged| staged.path).collect())
     }

@@ -16,7 +16,9 @@ pub(super) enum BenchError {
         /// What to try.
         way_out: &'static str,
     },
-    #[error("{sparsity} of the gates at 0 and {between} between are more than all of them")]
+    #[error(
+        "a share of {sparsity} of the gates at 0 and of {between} between 0 and 1 is more than 1"
+    )]
     TooManyGates { sparsity: f64, between: f64 },
     #[error("`{word}` is listed twice in `{flag}`")]
     Twice { flag: &'static str, word: String },

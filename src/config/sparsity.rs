@@ -35,7 +35,7 @@ pub struct SparsityFile {
     /// The way up. Linear: the reference's value.
     #[serde(default)]
     pub shape: SparsityShape,
-    /// Expected: on a small model the sampled form overshot the target and lost recall.
+    /// Expected: with the sampled form runs end away from their target, above it or below.
     #[serde(default = "expected")]
     pub constraint: Constraint,
     /// Whether the constraint has its linear term lambda_1 (s - t). True: the method.

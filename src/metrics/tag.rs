@@ -12,6 +12,8 @@ pub const LOSS_TOTAL: &str = "loss/total";
 pub const SPARSITY_TARGET: &str = "sparsity/target";
 /// Mean probability that a gate is closed.
 pub const SPARSITY_EXPECTED: &str = "sparsity/expected";
+/// One minus the mean of the sampled gates, where the constraint is about these.
+pub const SPARSITY_SAMPLED: &str = "sparsity/sampled";
 /// Share of heads whose gate without noise is below one half.
 pub const SPARSITY_HARD: &str = "sparsity/hard";
 /// Multiplier of the constraint.

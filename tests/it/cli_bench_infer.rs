@@ -23,8 +23,7 @@ fn prulong(words: &[&str]) -> assert_cmd::Command {
 
 /// Words of a prompt that the tiny shape reads in half a second.
 fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    let words =
-        "--prompt-len 301 --new-tokens 5 --chunk 64 --device cpu --threads 1 --bandwidth-gbs 10";
+    let words = "--prompt-len 301 --new-tokens 5 --chunk 64 --device cpu --dtype f32 --threads 1 --bandwidth-gbs 10";
     words.split(' ').chain(more.iter().copied()).collect()
 }
 

@@ -229,9 +229,6 @@ fn measure(model: &str, save: &str, [method, sparsity, between]: [&str; 3]) -> (
         "512",
         "--backend",
         "cpu-flash",
-        // In bf16 that kernel keeps buffers of its own, and some processors take it unless told otherwise.
-        "--dtype",
-        "f32",
         "--mlp-chunk",
         "1024",
         "--json",
@@ -278,7 +275,7 @@ fn more_gates_than_there_are_is_wrong_use() {
     assert_eq!(output.status.code(), Some(2));
     let notes = String::from_utf8(output.stderr).unwrap();
     assert!(
-        notes.contains("error[bench.gates]: 0.7 of the gates at 0 and 0.5 between "),
+        notes.contains("error[bench.gates]: a share of 0.7 of the gates at 0 and of 0.5 between "),
         "{notes}"
     );
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 fn score(model: &Path, file: &Path, flags: &[&str]) -> std::process::Output {
     cargo_bin_cmd!("prulong")
-        .args(["score", "--device", "cpu", "--model"])
+        .args(["score", "--device", "cpu", "--dtype", "f32", "--model"])
         .args([model, file])
         .args(flags)
         .output()
@@ -281,7 +281,9 @@ impl Shelf {
 
     fn run(&self, flags: &[&str]) -> std::process::Output {
         let source = format!("text={}", self.corpus().display());
-        let fixed = ["score", "--device", "cpu", "--json", "--source", &source];
+        let fixed = [
+            "score", "--device", "cpu", "--dtype", "f32", "--json", "--source", &source,
+        ];
         let mut command = cargo_bin_cmd!("prulong");
         command
             .args(fixed)

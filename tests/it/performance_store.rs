@@ -217,7 +217,7 @@ fn days_and_names_are_written_as_files_of_results_have_them() {
         assert_eq!(date::day(UNIX_EPOCH + Duration::from_secs(seconds)), day);
     }
     assert_eq!(slug("NVIDIA A100-SXM4-80GB"), "nvidia-a100-sxm4-80gb");
-    assert_eq!(slug("GPU (X)"), "gpu-x-");
+    assert_eq!(slug("GPU (X)"), "gpu-x");
     let here = Processor::here();
     assert!(here.label.starts_with("cpu-"));
     let set = here.description.rsplit(", ").next().unwrap();

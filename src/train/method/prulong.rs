@@ -8,7 +8,7 @@
 
 use super::{Found, GatePicture, Method, MethodState, Micro, Moment, StillGates, by_layer, norm};
 use crate::gate::hard_concrete::{prob_closed, prob_fully_open};
-use crate::gate::lagrangian::{Constraint, Penalty, penalty};
+use crate::gate::lagrangian::{Constraint, Penalty, expected_sparsity, penalty};
 use crate::gate::noise::Coupling;
 use crate::mask::soft_gate;
 use crate::metrics::record::Record;
@@ -58,7 +58,10 @@ pub struct PruLongSettings {
 /// The constraint at one step, averaged over micro-batches.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct ConstraintReport {
+    /// What the constraint compares with its target.
     sparsity: f64,
+    /// The closed form.
+    expected: f64,
     target: f64,
     penalty: f64,
 }
@@ -122,7 +125,10 @@ impl ConstraintReport {
 impl Method for PruLong {
     fn begin(&mut self) {
         self.grads = GateGrads::zeros(self.trainer.bank.log_alpha().len());
-        self.constraint = ConstraintReport::default();
+        self.constraint = ConstraintReport {
+            expected: expected_sparsity(&self.trainer.bank).0,
+            ..ConstraintReport::default()
+        };
     }
 
     fn micro_step(
@@ -213,6 +219,7 @@ impl Method for PruLong {
     fn report(&self, loss: f64, record: &mut Record) {
         let ConstraintReport {
             sparsity,
+            expected,
             target,
             penalty,
         } = self.constraint;
@@ -222,7 +229,7 @@ impl Method for PruLong {
             .scalar(tag::LOSS_REG, penalty)
             .scalar(tag::LOSS_TOTAL, loss + penalty)
             .scalar(tag::SPARSITY_TARGET, target)
-            .scalar(tag::SPARSITY_EXPECTED, sparsity)
+            .scalar(tag::SPARSITY_EXPECTED, expected)
             .scalar(tag::SPARSITY_HARD, self.share_closed())
             .scalar(tag::LAMBDA_1, self.trainer.multipliers.lambda_1)
             .scalar(tag::LAMBDA_2, self.trainer.multipliers.lambda_2)
@@ -231,6 +238,9 @@ impl Method for PruLong {
             .scalar(tag::HEADS_RETRIEVAL, f64::from(heads.retrieval))
             .scalar(tag::HEADS_STREAMING, f64::from(heads.streaming))
             .scalar(tag::HEADS_UNDECIDED, f64::from(heads.undecided));
+        if self.settings.constraint == Constraint::Sampled {
+            record.scalar(tag::SPARSITY_SAMPLED, sparsity);
+        }
     }
 
     fn watch(&mut self, done: &[Record]) {
@@ -257,5 +267,58 @@ impl Method for PruLong {
                 .collect(),
             num_kv_heads: bank.num_kv_heads(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::bank::GateBank;
+    use crate::gate::noise::NoiseKey;
+    use crate::schedule::course::tests::course;
+    use crate::train::gate_trainer::LinearTerm;
+    use crate::train::optimizer::host_adamw::Rate;
+
+    /// What a step whose constraint is `constraint` records of the sparsity: in expectation, and as sampled.
+    fn recorded(constraint: Constraint) -> [Option<f64>; 2] {
+        let rate = Rate {
+            lr: 0.1,
+            weight_decay: 0.0,
+        };
+        let settings = PruLongSettings {
+            rates: GateRates {
+                gates: rate,
+                lambdas: rate,
+            },
+            constraint,
+            target: course(10, &[]),
+            coupling: Coupling::Independent,
+            settled_after: None,
+        };
+        let trainer = GateTrainer::new(GateBank::new(2, vec![1.0, -1.0, 0.5, 0.0]), LinearTerm::On);
+        let mut method = PruLong::new(trainer, settings);
+        method.begin();
+        for micro_batch in 0..2 {
+            let key = NoiseKey {
+                seed: 1,
+                step: 3,
+                micro_batch,
+            };
+            let sample = method.trainer.bank.sample(key, Coupling::Independent);
+            let multipliers = method.trainer.multipliers;
+            let term = penalty(&method.trainer.bank, &sample, constraint, multipliers, 0.5);
+            method.constraint.add(&term, 0.5, 0.5);
+        }
+        let mut record = Record::new(4);
+        method.report(2.0, &mut record);
+        [tag::SPARSITY_EXPECTED, tag::SPARSITY_SAMPLED].map(|name| record.value(name))
+    }
+
+    #[test]
+    fn what_is_called_expected_is_the_closed_form_whatever_the_constraint_is_about() {
+        let [closed, none] = recorded(Constraint::Expected);
+        let [expected, sampled] = recorded(Constraint::Sampled);
+        assert_eq!((closed, none), (expected, None));
+        assert!(sampled.is_some() && sampled != expected, "{sampled:?}");
     }
 }
