@@ -6,6 +6,7 @@
 //! cargo run --example performance -- store FILE           what `cargo bench --bench engine` printed, into benches/results/
 //! ```
 
+use chrono::{DateTime, Utc};
 use clap::Parser;
 use prulong::cli::{output, program};
 use prulong::fault::{AnyFault, Coded, Kind};
@@ -16,8 +17,6 @@ use std::process::ExitCode;
 
 #[path = "performance/attention.rs"]
 pub(crate) mod attention;
-#[path = "performance/date.rs"]
-pub(crate) mod date;
 #[path = "performance/kernels.rs"]
 pub(crate) mod kernels;
 #[path = "performance/machine.rs"]
@@ -231,7 +230,7 @@ fn store_all(file: &Path, command: &str, folder: &Path) -> Result<Vec<PathBuf>, 
     let run = store::Run {
         source: &source,
         command,
-        date: date::day(written),
+        date: DateTime::<Utc>::from(written).format("%F").to_string(),
         processor: &machine::Processor::here(),
     };
     run.store((file, &lines), folder)

@@ -39,11 +39,12 @@ pub(crate) fn table(stored: &[Found<Timed>]) -> String {
         let Some((head_dim, tokens, gates, "cpu-fused")) = parts(&ours.result.case) else {
             continue;
         };
-        for (at, (of, solver, _)) in ROWS.iter().enumerate() {
+        let of_gates = ROWS.iter().enumerate().filter(|(_, (of, ..))| *of == gates);
+        for (at, (_, solver, _)) in of_gates {
             let name = format!("attention/{head_dim}/{tokens}/{gates}/{solver}");
             let peer = stored.iter().find(|peer| is_beside(peer, ours, &name));
             let ratio = peer.and_then(|peer| Ratio::of(&peer.result.cpu_ms, &ours.result.cpu_ms));
-            if let Some(ratio) = ratio.filter(|_| gates == *of) {
+            if let Some(ratio) = ratio {
                 let row = (ours.machine.clone(), ours.result.threads, tokens, at);
                 let cells = rows.entry(row).or_default();
                 cells.push((head_dim, ratio, &ours.commit));
@@ -58,13 +59,13 @@ pub(crate) fn table(stored: &[Found<Timed>]) -> String {
 }
 
 /// Names of the cases that `case` is measured against, those that compute the same work first; none unless it is `cpu-fused`.
-pub(crate) fn peers(case: &str) -> impl Iterator<Item = String> {
-    let ours = parts(case).filter(|(.., solver)| *solver == "cpu-fused");
-    let rows = ours.into_iter().flat_map(|(head_dim, tokens, gates, _)| {
-        let of = ROWS.iter().rev().filter(move |(row, ..)| *row == gates);
-        of.map(move |(_, solver, _)| format!("attention/{head_dim}/{tokens}/{gates}/{solver}"))
-    });
-    rows.collect::<Vec<_>>().into_iter()
+pub(crate) fn peers(case: &str) -> Vec<String> {
+    let Some((head_dim, tokens, gates, "cpu-fused")) = parts(case) else {
+        return Vec::new();
+    };
+    let of = ROWS.iter().rev().filter(|(row, ..)| *row == gates);
+    of.map(|(_, solver, _)| format!("attention/{head_dim}/{tokens}/{gates}/{solver}"))
+        .collect()
 }
 
 /// Whether `peer` is the case `name`, measured like `ours`.

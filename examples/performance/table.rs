@@ -57,7 +57,8 @@ fn peers(case: &Case, cases: &[Case], stored: &Stored) -> Vec<Beside> {
             found.map(of_prompt).into_iter().collect()
         }
         ["attention", ..] => attention::peers(&case.case)
-            .filter_map(|peer| among(cases, case, &peer, |case| &case.cpu_ms))
+            .iter()
+            .filter_map(|peer| among(cases, case, peer, |case| &case.cpu_ms))
             .collect(),
         ["kernel", _, _] => {
             let twin = format!("{}/aten", case.case);

@@ -1,11 +1,11 @@
 //! `examples/performance/store.rs`: runs are appended to the right files, whole or not at all.
 
 use crate::performance::machine::{Processor, Source, slug};
-use crate::performance::{TableError, call, date, results, store};
+use crate::performance::{TableError, call, results, store};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// A line of `cargo bench --bench engine`.
 fn line(case: &str, ms: f64, device: Option<&str>) -> String {
@@ -201,21 +201,17 @@ fn the_command_line_stores_and_says_where() {
         (&json!(""), &json!(false))
     );
     assert_eq!(run["command"], "cargo bench --bench engine");
+    let day = run["date"].as_str().unwrap();
+    let parts: Vec<u32> = day.split('-').map(|part| part.parse().unwrap()).collect();
+    assert!(
+        day.len() == 10 && parts.len() == 3 && parts[0] >= 2026,
+        "{day}"
+    );
     assert_eq!(call(words.map(OsString::from)), 2, "it is there already");
 }
 
 #[test]
-fn days_and_names_are_written_as_files_of_results_have_them() {
-    for (seconds, day) in [
-        (0, "1970-01-01"),
-        (86_399, "1970-01-01"),
-        (951_782_400, "2000-02-29"),
-        (951_868_800, "2000-03-01"),
-        (1_798_761_599, "2026-12-31"),
-        (4_107_542_400, "2100-03-01"),
-    ] {
-        assert_eq!(date::day(UNIX_EPOCH + Duration::from_secs(seconds)), day);
-    }
+fn names_are_written_as_files_of_results_have_them() {
     assert_eq!(slug("NVIDIA A100-SXM4-80GB"), "nvidia-a100-sxm4-80gb");
     assert_eq!(slug("GPU (X)"), "gpu-x");
     let here = Processor::here();

@@ -1,8 +1,6 @@
 //! The kernel against the reference in f64, by the tolerance rule: no worse than twice the reference in f32.
 
 use super::CpuFused;
-use super::problem::TILE;
-use super::product::work;
 use crate::attention::gated::{GatedAttention, Wanted};
 use crate::attention::packed::Documents;
 use crate::attention::reference::Reference;
@@ -13,6 +11,8 @@ use crate::span::Span;
 use crate::torch::threads::set_threads;
 use pulp::Arch;
 use tch::{Kind, Tensor};
+
+mod work;
 
 /// `[B, T, S]`, `[K, G, D]`.
 type Shape = ([i64; 3], [i64; 3]);
@@ -69,10 +69,15 @@ fn gated(backend: &dyn Backend, x: &[Tensor; 4], mixed: &Mixed) -> Answers {
     let (out, branches) = attention.forward(of(x), mixed.z);
     let wanted = Wanted::GatesAndInputs;
     let grads = attention.backward(&x[3], of(x), mixed.z, &branches, wanted);
-    let inputs = grads.inputs.unwrap();
+    gate_answers(out, &grads.dz, grads.inputs.unwrap())
+}
+
+/// What a layer with gates answers.
+fn gate_answers(out: Tensor, dz: &[f64], inputs: InputGrads) -> Answers {
+    let dz = Tensor::from_slice(dz).to_kind(out.kind());
     vec![
         ("out", out),
-        ("dz", Tensor::from_slice(&grads.dz).to_kind(x[0].kind())),
+        ("dz", dz),
         ("dq", inputs.dq),
         ("dk", inputs.dk),
         ("dv", inputs.dv),
@@ -360,14 +365,7 @@ fn packed(backend: &dyn Backend, x: &[Tensor; 4], lens: &[usize], mixed: &Mixed)
     let wanted = Wanted::GatesAndInputs;
     let gates = (mixed.z, &branches);
     let grads = documents.backward(&attention, &rows[3], of(&rows), gates, wanted);
-    let inputs = grads.inputs.unwrap();
-    vec![
-        ("out", out),
-        ("dz", Tensor::from_slice(&grads.dz).to_kind(x[0].kind())),
-        ("dq", inputs.dq),
-        ("dk", inputs.dk),
-        ("dv", inputs.dv),
-    ]
+    gate_answers(out, &grads.dz, grads.inputs.unwrap())
 }
 
 #[test]
@@ -384,63 +382,4 @@ fn documents_of_one_row_equal_the_reference() {
     let naive = packed(&Reference, &narrow, &lens, &mixed);
     let oracle = packed(&Reference, &x, &lens, &mixed);
     assert_rule(&found, &naive, &oracle, "documents");
-}
-
-/// Multiplications of a forward and a backward pass of one kv head with `group` queries a key, on one thread.
-fn work_of(num_tokens: i64, (z, group): (f64, i64), span: &Span) -> [usize; 2] {
-    let x = in_kind(
-        &inputs(([1, num_tokens, num_tokens], [1, group, 16])),
-        Kind::Float,
-    );
-    let attention = GatedAttention {
-        backend: &CpuFused::default(),
-        span: Some(span),
-    };
-    set_threads(1).unwrap();
-    let mut branches = None;
-    let forward = work::of(|| branches = Some(attention.forward(of(&x), &[z]).1));
-    let branches = branches.unwrap();
-    let backward = work::of(|| {
-        attention.backward(&x[3], of(&x), &[z], &branches, Wanted::GatesAndInputs);
-    });
-    [forward, backward]
-}
-
-/// Pairs of tiles of which something is seen, for one query a key.
-fn num_pairs(num_tokens: usize, sees: impl Fn(usize, usize) -> bool) -> usize {
-    let tiles = || (0..num_tokens).step_by(TILE);
-    let is_seen = |queries: usize, keys: usize| {
-        let keys = keys..keys + TILE;
-        (queries..queries + TILE).any(|q| keys.clone().any(|key| sees(q, key)))
-    };
-    let pairs = tiles().flat_map(|queries| tiles().map(move |keys| (queries, keys)));
-    pairs
-        .filter(|(queries, keys)| is_seen(*queries, *keys))
-        .count()
-}
-
-/// A kernel that computes what nobody sees, or each branch for itself, does more of it, on every machine alike.
-#[test]
-fn only_tiles_that_are_seen_are_multiplied_and_both_branches_share_them() {
-    const PRODUCT: usize = TILE * TILE * 16;
-    let span = Span::new(TILE, 2 * TILE, TILE).unwrap();
-    for num_tiles in [2, 5, 8] {
-        let len = num_tiles * TILE;
-        let tokens = i64::try_from(len).unwrap();
-        let full = num_pairs(len, |q, key| key <= q);
-        let streaming = num_pairs(len, |q, key| span.sees(q, key));
-        let work = |z, group| work_of(tokens, (z, group), &span);
-        assert_eq!(work(1.0, 1), [2 * full * PRODUCT, 5 * full * PRODUCT]);
-        let expected = [2 * streaming * PRODUCT, 5 * streaming * PRODUCT];
-        assert_eq!(work(0.0, 1), expected, "streaming, {num_tiles} tiles");
-        assert_eq!(work(0.5, 1), work(1.0, 1), "both, {num_tiles} tiles");
-        // Twice the queries.
-        let [of_pair, of_one] = [2, 1].map(|group| work(0.0, group));
-        assert!(
-            of_pair
-                .iter()
-                .zip(of_one)
-                .all(|(pair, one)| (one + 1..=2 * one).contains(pair))
-        );
-    }
 }
